@@ -1,0 +1,262 @@
+"""What people own: documents, their collections, their chunks and the chunks' embeddings."""
+
+import uuid
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.contrib.postgres.search import SearchVectorField
+from django.db import models
+from django.db.models import F, Func, Q
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Lower, Now
+
+from documents.querysets import FILENAME_WORDS, ChunkQuerySet, CollectionQuerySet, DocumentQuerySet
+from ragsite.fields import HalfVectorField, new_id
+
+
+def file_path(document: "Document", _filename: str) -> str:
+    """Where a document's file lies in the storage: by ids alone, so that a name from a user never becomes a path."""
+    return f"{document.owner_id}/{document.id}/{uuid.uuid4().hex}"
+
+
+class Collection(models.Model):
+    """A named set of documents; a document may be in several."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="collections")
+    name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = CollectionQuerySet.as_manager()
+
+    class Meta:
+        db_table = "documents_collection"
+        constraints = [
+            # The target of the composite foreign keys of documents_membership.
+            models.UniqueConstraint(fields=["owner", "id"], name="documents_collection_owner_id_uniq"),
+            models.UniqueConstraint("owner", Lower("name"), name="documents_collection_owner_name_uniq"),
+            models.CheckConstraint(condition=~Q(name=""), name="documents_collection_name_check"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Document(models.Model):
+    """A file of one owner, and how far its processing is."""
+
+    class Status(models.TextChoices):
+        UPLOADED = "uploaded"
+        EXTRACTING = "extracting"
+        CHUNKING = "chunking"
+        EMBEDDING = "embedding"
+        PROCESSED = "processed"
+        FAILED = "failed"
+
+    IN_WORK = (Status.UPLOADED, Status.EXTRACTING, Status.CHUNKING, Status.EMBEDDING)
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="documents")
+    filename = models.CharField(max_length=255)
+    content_type = models.CharField(max_length=150)
+    size = models.BigIntegerField(help_text="Bytes.")
+    sha256 = models.BinaryField(max_length=32, editable=False)
+    file = models.FileField(upload_to=file_path, max_length=200)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.UPLOADED)
+    searchable = models.BooleanField(default=False, help_text="Its words can be found.")
+    title = models.CharField(max_length=300, blank=True)
+    language = models.CharField(max_length=8, blank=True)
+    page_count = models.IntegerField(null=True)
+    chunk_count = models.IntegerField(default=0)
+    stage_progress = models.FloatField(default=0, help_text="0 to 1 in the present stage.")
+    stage_started_at = models.DateTimeField(null=True)
+    stage_seconds = models.JSONField(default=dict, help_text="Seconds by stage that is done.")
+    error_code = models.CharField(max_length=50, blank=True)
+    error_detail = models.TextField(blank=True)
+    error_retryable = models.BooleanField(default=False)
+    uploaded_at = models.DateTimeField(db_default=Now())
+    processed_at = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    # The lease: who works on it (a token per attempt), until when, and when it may be tried again.
+    attempt = models.UUIDField(null=True, editable=False)
+    attempts = models.SmallIntegerField(default=0, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, editable=False)
+    due_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    collections: models.ManyToManyField = models.ManyToManyField(
+        Collection, through="Membership", through_fields=("document", "collection"), related_name="documents"
+    )
+
+    objects = DocumentQuerySet.as_manager()
+
+    class Meta:
+        db_table = "documents_document"
+        constraints = [
+            # The target of the composite foreign keys of chunks, embeddings, texts and memberships.
+            models.UniqueConstraint(fields=["owner", "id"], name="documents_document_owner_id_uniq"),
+            # The same content twice by one owner is one document.
+            models.UniqueConstraint(fields=["owner", "sha256"], name="documents_document_owner_sha256_uniq"),
+            models.CheckConstraint(
+                condition=Q(status__in=["uploaded", "extracting", "chunking", "embedding", "processed", "failed"]),
+                name="documents_document_status_check",
+            ),
+            models.CheckConstraint(condition=Q(size__gt=0), name="documents_document_size_check"),
+            models.CheckConstraint(
+                condition=Q(stage_progress__gte=0, stage_progress__lte=1), name="documents_document_progress_check"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="failed") ^ Q(error_code=""), name="documents_document_error_check"
+            ),
+        ]
+        indexes = [
+            # GET /documents: newest first (the default order), oldest first.
+            models.Index(fields=["owner", "uploaded_at", "id"], name="document_uploaded_idx"),
+            # GET /documents?status=…, newest first.
+            models.Index(fields=["owner", "status", "uploaded_at", "id"], name="document_status_idx"),
+            # GET /documents?content_type=…, newest first.
+            models.Index(fields=["owner", "content_type", "uploaded_at", "id"], name="document_type_idx"),
+            # GET /documents?ordering=filename and ?search= by prefix (LIKE needs text_pattern_ops).
+            models.Index(
+                F("owner"),
+                OpClass(Lower("filename"), "text_pattern_ops"),
+                F("id"),
+                name="document_name_idx",
+            ),
+            # GET /documents?ordering=size.
+            models.Index(fields=["owner", "size", "id"], name="document_size_idx"),
+            # GET /documents?search= by words; the owner inside the GIN index keeps others' names out of it.
+            GinIndex(
+                RawSQL("(ARRAY[owner_id])", ()), RawSQL(f"({FILENAME_WORDS})", ()), name="document_words_gin",
+            ),
+            # Which languages does an owner's library hold (every search asks, by a loose scan).
+            models.Index(fields=["owner", "language"], name="document_language_idx"),
+            # The worker's claim: the next due row, over all owners; finished documents are not in it.
+            models.Index(
+                fields=["due_at", "owner"],
+                condition=Q(status__in=["uploaded", "extracting", "chunking", "embedding"]),
+                name="document_claim_idx",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.filename
+
+
+class Membership(models.Model):
+    """A document in a collection."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    collection = models.ForeignKey(Collection, models.CASCADE, related_name="memberships")
+    document = models.ForeignKey(Document, models.CASCADE, related_name="memberships")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "documents_membership"
+        constraints = [
+            # A collection's documents; search by collection.
+            models.UniqueConstraint(
+                fields=["owner", "collection", "document"], name="documents_membership_collection_uniq"
+            )
+        ]
+        indexes = [
+            # The collections of a page of documents.
+            models.Index(fields=["owner", "document"], name="membership_document_idx")
+        ]
+
+
+class DocumentText(models.Model):
+    """The extracted text, apart from the row that lists read. Offsets everywhere are code points into it."""
+
+    document = models.OneToOneField(Document, models.CASCADE, primary_key=True, related_name="content")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    text = models.TextField()
+    pages = models.JSONField(default=list, help_text="[{number, start, end}], empty where the format has no pages.")
+    blocks = models.JSONField(default=list, help_text="[{kind, start, end, level, page}] in order.")
+
+    class Meta:
+        db_table = "documents_text"
+
+
+class Chunk(models.Model):
+    """A passage of a document: the unit of retrieval."""
+
+    pk = models.CompositePrimaryKey("owner", "document_id", "position")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.DO_NOTHING, related_name="+", db_index=False)
+    document_id = models.UUIDField()
+    # Joins on both columns, so that PostgreSQL prunes to the owner's partition; a plain key would query all sixteen.
+    document = models.ForeignObject(
+        Document, models.DO_NOTHING, from_fields=["owner", "document_id"], to_fields=["owner", "id"], related_name="chunks"
+    )
+    position = models.IntegerField(help_text="0, 1, 2… without gaps.")
+    kind = models.CharField(max_length=10, default="paragraph")
+    start = models.IntegerField(help_text="Code point in the document's text.")
+    end = models.IntegerField(help_text="Exclusive.")
+    page = models.IntegerField(null=True)
+    headings = ArrayField(models.TextField(), default=list)
+    title = models.TextField(blank=True)
+    text = models.TextField()
+    words = models.TextField(null=True, help_text="For the word index, where a script has no spaces: n-grams.")
+    token_count = models.IntegerField()
+    language = models.CharField(max_length=8, blank=True)
+    sample_key = models.IntegerField(help_text="Random: the first rows in its order are a sample of the owner's chunks.")
+    tsv = models.GeneratedField(
+        expression=Func(
+            F("language"), F("words"), F("title"), F("headings"), F("text"), function="documents_chunk_tsvector"
+        ),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+
+    objects = ChunkQuerySet.as_manager()
+
+    class Meta:
+        db_table = "documents_chunk"
+        constraints = [
+            models.CheckConstraint(condition=Q(position__gte=0), name="documents_chunk_position_check"),
+            models.CheckConstraint(condition=Q(start__gte=0, end__gt=F("start")), name="documents_chunk_span_check"),
+        ]
+        indexes = [
+            # Search by words; the owner inside the index keeps others' postings out.
+            GinIndex(
+                RawSQL("(ARRAY[owner_id])", ()), F("tsv"), name="chunk_words_gin", fastupdate=False
+            ),
+            # Document frequencies by sample, at query time.
+            models.Index(fields=["owner", "sample_key"], name="chunk_sample_idx"),
+        ]
+
+
+class EmbeddingModel(models.Model):
+    """A model whose vectors are kept; two may stand side by side while one replaces the other."""
+
+    id = models.SmallAutoField(primary_key=True)
+    name = models.CharField(max_length=200)
+    dimensions = models.SmallIntegerField()
+
+    class Meta:
+        db_table = "documents_embeddingmodel"
+        constraints = [models.UniqueConstraint(fields=["name"], name="documents_embeddingmodel_name_uniq")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Embedding(models.Model):
+    """A vector of a chunk, or of a part of it: inserted once, never updated."""
+
+    pk = models.CompositePrimaryKey("owner", "document_id", "position", "part", "model")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.DO_NOTHING, related_name="+", db_index=False)
+    document_id = models.UUIDField()
+    position = models.IntegerField()
+    part = models.SmallIntegerField(default=0)
+    model = models.ForeignKey(EmbeddingModel, models.DO_NOTHING, related_name="+", db_index=False)
+    content_hash = models.BinaryField(max_length=32, help_text="SHA-256 of what was embedded.")
+    vector = HalfVectorField()
+
+    class Meta:
+        db_table = "documents_embedding"
+        indexes = [
+            # What the owner has embedded before is not computed again.
+            models.Index(fields=["owner", "content_hash"], name="embedding_hash_idx")
+        ]

@@ -1,0 +1,70 @@
+"""The reads of documents, named as English. No method here evaluates."""
+
+import re
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Prefetch, Q
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now
+
+if TYPE_CHECKING:
+    from documents.models import Chunk, Collection, Document
+    from ragsite.accounts.models import User
+
+FILENAME_WORDS = "to_tsvector('simple'::regconfig, translate(filename, '._-()[]', '       '))"
+
+
+class CollectionQuerySet(models.QuerySet["Collection"]):
+    def for_user(self, user: "User") -> "CollectionQuerySet":
+        return self.filter(owner=user)
+
+
+class DocumentQuerySet(models.QuerySet["Document"]):
+    def for_user(self, user: "User") -> "DocumentQuerySet":
+        return self.filter(owner=user)
+
+    def in_collection(self, collection_id: UUID) -> "DocumentQuerySet":
+        return self.filter(memberships__owner=models.F("owner"), memberships__collection=collection_id)
+
+    def named_like(self, query: str) -> "DocumentQuerySet":
+        """Whose name starts with the query, or holds all its words (the last one may be unfinished)."""
+        starts = Q(lower_name__startswith=query.lower())
+        words = re.findall(r"\w+", query)
+        if not words:
+            return self.alias(lower_name=models.functions.Lower("filename")).filter(starts)
+        matches = RawSQL(  # the word index needs its own two expressions to the letter
+            f"((ARRAY[documents_document.owner_id]) @> ARRAY[documents_document.owner_id] AND {FILENAME_WORDS} "  # noqa: S608
+            "@@ to_tsquery('simple', %s))",
+            [" & ".join(f"'{word}':*" for word in words)],
+            output_field=models.BooleanField(),
+        )
+        return self.alias(lower_name=models.functions.Lower("filename")).filter(starts | Q(matches))
+
+    def with_collections(self) -> "DocumentQuerySet":
+        from documents.models import Membership
+
+        memberships = Membership.objects.only("owner_id", "document_id", "collection_id")
+        return self.prefetch_related(Prefetch("memberships", queryset=memberships))
+
+    def in_work(self) -> "DocumentQuerySet":
+        return self.filter(status__in=self.model.IN_WORK)
+
+    def claimable(self) -> "DocumentQuerySet":
+        """Due, and leased by nobody who lives."""
+        free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
+        return self.in_work().filter(free, due_at__lte=Now())
+
+
+class ChunkQuerySet(models.QuerySet["Chunk"]):
+    def for_user(self, user: "User") -> "ChunkQuerySet":
+        return self.filter(owner=user)
+
+    def of(self, document: "Document") -> "ChunkQuerySet":
+        """A document's chunks; both columns of the key are named, so that one partition is read."""
+        return self.filter(owner_id=document.owner_id, document_id=document.id).order_by("position")
+
+    def listed(self) -> "ChunkQuerySet":
+        return self.defer("tsv", "words")
+

@@ -1,0 +1,33 @@
+"""The database connection as Django wants it, from a URL."""
+
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+
+def database_from_url(url: str, pool_size: int) -> dict[str, Any]:
+    """Django's connection settings for ``postgres://user:password@host:port/name?option=value``.
+
+    A Unix socket's folder is given as ``?host=/folder``. With ``pool_size`` > 0 connections come from a pool of that
+    many per process (django-db-connection-pool; Django's own pool refuses psycopg2), so that many threads share few.
+    Raises ValueError when the URL is not one of PostgreSQL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ValueError(f"DATABASE_URL must start with postgres://, not {parts.scheme}://")
+    options = dict(parse_qsl(parts.query))
+    host = options.pop("host", "") or parts.hostname or ""
+    settings: dict[str, Any] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": host,
+        "PORT": str(parts.port or ""),
+        "OPTIONS": {"connect_timeout": 5, **options},
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    }
+    if pool_size:
+        settings["ENGINE"] = "dj_db_conn_pool.backends.postgresql"
+        settings["POOL_OPTIONS"] = {"POOL_SIZE": pool_size, "MAX_OVERFLOW": pool_size // 2, "RECYCLE": 1800, "PRE_PING": True}
+    return settings

@@ -1,0 +1,292 @@
+"""Every setting of the site, read from the environment (docs/settings.md lists them)."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+
+from ragsite.databases import database_from_url
+from ragsite.environment import read_dotenv
+from ragsite.layout import PROJECT_DIR, Layout
+
+read_dotenv()
+env = environ.Env()
+LAYOUT = Layout.from_environment()
+LAYOUT.create()
+TESTING = "pytest" in sys.modules
+
+# --- Where the site is ------------------------------------------------------------------------------------------------
+DEBUG = env.bool("RAGSITE_DEBUG", default=False)
+RAGSITE_HOST = env("RAGSITE_HOST", default="127.0.0.1")
+RAGSITE_PORT = env.int("RAGSITE_PORT", default=8000)
+RAGSITE_URL = env("RAGSITE_URL", default="")
+PRODUCTION = RAGSITE_URL.startswith("https://")
+SECRET_KEY = env("RAGSITE_SECRET_KEY", default="") or LAYOUT.secret("secret_key")
+ALLOWED_HOSTS = env.list("RAGSITE_ALLOWED_HOSTS", default=[]) or [
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    *filter(None, [urlsplit(RAGSITE_URL).hostname]),
+]
+CSRF_FAILURE_VIEW = "ragsite.api.problems.csrf_failure"
+CSRF_TRUSTED_ORIGINS = [RAGSITE_URL.rstrip("/")] if RAGSITE_URL else []
+
+# --- HTTPS: all on as soon as the public address is an https one -----------------------------------------------------
+SECURE_SSL_REDIRECT = PRODUCTION
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SESSION_COOKIE_HTTPONLY = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# --- Applications -----------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "ragsite.accounts",
+    "ragsite",
+    "documents",
+    "processing",
+    "chat",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "allauth",
+    "allauth.account",
+    "django_htmx",
+    "csp",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "ragsite.api.middleware.WellFormedInput",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+RAGSITE_SILK = env.bool("RAGSITE_SILK", default=False)
+if RAGSITE_SILK:  # off unless switched on: it costs time on every request and keeps what users send
+    INSTALLED_APPS.append("silk")
+    MIDDLEWARE.insert(2, "silk.middleware.SilkyMiddleware")
+    SILKY_AUTHENTICATION = SILKY_AUTHORISATION = True
+    SILKY_MAX_REQUEST_BODY_SIZE = SILKY_MAX_RESPONSE_BODY_SIZE = 0
+    SILKY_INTERCEPT_PERCENT = env.int("RAGSITE_SILK_PERCENT", default=1)
+ROOT_URLCONF = "ragsite.urls"
+WSGI_APPLICATION = "ragsite.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [PROJECT_DIR / "ragsite" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- Data -------------------------------------------------------------------------------------------------------------
+DATABASE_POOL = env.int("RAGSITE_DATABASE_POOL", default=0)
+DATABASES = {"default": database_from_url(env("DATABASE_URL", default="") or LAYOUT.database_url, DATABASE_POOL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = env("REDIS_URL", default="") or LAYOUT.redis_url
+CACHE_URL = env("CACHE_URL", default="") or REDIS_URL
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": CACHE_URL,
+        "KEY_PREFIX": env("RAGSITE_CACHE_PREFIX", default="ragsite"),
+        "OPTIONS": {
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",  # nothing in the cache is pickled
+            "IGNORE_EXCEPTIONS": True,
+            "SOCKET_CONNECT_TIMEOUT": 1,
+            "SOCKET_TIMEOUT": 2,
+        },
+    }
+}
+DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": LAYOUT.files_dir, "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
+    },
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if TESTING or DEBUG
+        else "ragsite.staticfiles.ModuleManifestStorage"
+    },
+}
+STATIC_URL = "/static/"
+STATIC_ROOT = LAYOUT.data_dir / "static"
+STATICFILES_DIRS = [PROJECT_DIR / "ragsite" / "static"]
+RAGSITE_MAX_UPLOAD_MB = env.int("RAGSITE_MAX_UPLOAD_MB", default=500)
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_TEMP_DIR = LAYOUT.uploads_dir
+DATA_UPLOAD_MAX_NUMBER_FILES = 1000
+
+# --- Work in the background -------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = env("BROKER_URL", default="") or REDIS_URL
+if CELERY_BROKER_URL.startswith("unix://"):
+    CELERY_BROKER_URL = CELERY_BROKER_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": "ragsite:broker:",
+    "visibility_timeout": 3600,
+    "socket_connect_timeout": 1,
+    "socket_timeout": 15,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
+}
+CELERY_TASK_TIME_LIMIT = 1800
+CELERY_TASK_SOFT_TIME_LIMIT = 1700
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_max": 0.2}
+CELERY_BEAT_SCHEDULE = {
+    "wake-workers": {"task": "processing.tasks.wake_workers", "schedule": 5, "options": {"expires": 5}},
+    "sweep-interrupted-answers": {"task": "chat.tasks.sweep_interrupted", "schedule": 15, "options": {"expires": 15}},
+    "remove-expired": {"task": "ragsite.tasks.remove_expired", "schedule": 3600, "options": {"expires": 3600}},
+}
+PROCESSING_LEASE_SECONDS = env.int("RAGSITE_LEASE_SECONDS", default=30)
+PROCESSING_MAX_ATTEMPTS = 4
+
+# --- Models -----------------------------------------------------------------------------------------------------------
+EMBEDDING_BASE_URL = env("EMBEDDING_BASE_URL", default="")
+EMBEDDING_MODEL = env("EMBEDDING_MODEL", default="multilingual-e5-small")
+EMBEDDING_API_KEY = env("EMBEDDING_API_KEY", default="")
+LLM_BASE_URL = env("LLM_BASE_URL", default="")
+LLM_MODEL = env("LLM_MODEL", default="")
+LLM_API_KEY = env("LLM_API_KEY", default="")
+LLM_CONTEXT_TOKENS = env.int("LLM_CONTEXT_TOKENS", default=8192)
+LLM_MAX_TOKENS = env.int("LLM_MAX_TOKENS", default=1024)
+LLM_TIMEOUT_SECONDS = env.float("LLM_TIMEOUT_SECONDS", default=60)
+
+# --- People -----------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+RAGSITE_SIGNUP = env.bool("RAGSITE_SIGNUP", default=True)
+ACCOUNT_ADAPTER = "ragsite.accounts.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_ON_GET = False
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+vars().update(EMAIL_CONFIG)
+DEFAULT_FROM_EMAIL = env("RAGSITE_FROM_EMAIL", default="ragsite@localhost")
+
+# --- REST -------------------------------------------------------------------------------------------------------------
+THROTTLE = env("RAGSITE_THROTTLE", default="on") != "off"
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "ragsite.accounts.authentication.ApiTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "rest_framework.permissions.IsAuthenticated",
+        "ragsite.accounts.permissions.TokenHasScope",
+    ],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["ragsite.api.parsers.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "ragsite.api.negotiation.FallbackNegotiation",
+    "DEFAULT_PAGINATION_CLASS": "ragsite.api.pagination.KeysetPagination",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["ragsite.api.throttling.UserThrottle", "ragsite.api.throttling.AnonymousThrottle"]
+    if THROTTLE
+    else [],
+    "DEFAULT_THROTTLE_RATES": {
+        "user": env("RAGSITE_THROTTLE_USER", default="1200/min"),
+        "anonymous": env("RAGSITE_THROTTLE_ANONYMOUS", default="60/min"),
+        "messages": env("RAGSITE_THROTTLE_MESSAGES", default="60/min"),
+        "uploads": env("RAGSITE_THROTTLE_UPLOADS", default="1200/min"),
+    },
+    "EXCEPTION_HANDLER": "ragsite.api.problems.problem_handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "ragsite",
+    "DESCRIPTION": "Put documents in, ask them questions, get answers that point at their source.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SORT_OPERATIONS": False,
+}
+IDEMPOTENCY_KEEP = timedelta(hours=24)
+
+# --- Pages ------------------------------------------------------------------------------------------------------------
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "manifest-src": ["'self'"],
+    }
+}
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = USE_TZ = True
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env("RAGSITE_LOG_LEVEL", default="INFO")},
+    "loggers": {"httpx": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}, "celery.app.trace": {"level": "WARNING"}},
+}
+SILENCED_SYSTEM_CHECKS: list[str] = []
+BASE_DIR: Path = PROJECT_DIR
