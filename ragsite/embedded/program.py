@@ -1,0 +1,91 @@
+"""A program that runs in the foreground and dies with whoever started it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from ragsite.embedded import kernel
+from ragsite.layout import PROJECT_DIR
+
+
+@dataclass(frozen=True)
+class Program:
+    """How to start, find ready and stop one process."""
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = PROJECT_DIR
+    stop_signal: signal.Signals = signal.SIGTERM
+    orphan_signal: signal.Signals = signal.SIGKILL
+    """What the kernel sends it when its parent dies."""
+    kill_signal: signal.Signals = signal.SIGKILL
+    """What it gets when it did not stop in time."""
+    assume: Callable[[], None] | None = None
+    """Changes who the process is, in the forked child."""
+    prepare: Callable[[], None] | None = None
+    """Runs in the parent before each start."""
+    inherit: tuple[int, ...] = ()
+    """Open files that the process gets, such as a listening socket."""
+
+    def start(self, output: IO[bytes] | int | None = None) -> subprocess.Popen[bytes]:
+        """Start it in a session of its own, so that Ctrl-C in a terminal reaches the supervisor alone."""
+        if self.prepare:
+            self.prepare()
+        return subprocess.Popen(
+            self.argv,
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if output is not None else None,
+            pass_fds=self.inherit,
+            start_new_session=True,
+            preexec_fn=_Setup(self, os.getpid()),
+        )
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What the child does between fork and exec."""
+
+    program: Program
+    parent: int
+
+    def __call__(self) -> None:
+        if self.program.assume:
+            self.program.assume()
+        kernel.die_with_parent(self.program.orphan_signal, self.parent)
+
+
+def python(
+    name: str, *arguments: str, environment: Mapping[str, str] | None = None, inherit: tuple[int, ...] = ()
+) -> Program:
+    """A program of this project, run by the interpreter that runs now."""
+    unbuffered = {"PYTHONUNBUFFERED": "1"}
+    return Program(name, (sys.executable, *arguments), {**unbuffered, **(environment or {})}, inherit=inherit)
+
+
+def accepts(path: Path) -> bool:
+    """Whether a server listens on the Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def kill_group(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Signal what is left of the process group that ``pid`` leads or led."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
