@@ -1,0 +1,1 @@
+"""What every REST endpoint leans on: problems, pages, throttles, idempotency keys, the schema."""
