@@ -1,0 +1,31 @@
+"""gunicorn's configuration: threads, because an answer's stream waits far more than it computes.
+
+Figures and alternatives: docs/decisions (web workers). `manage.py up` hands over a listening socket, so that people
+wait a moment instead of being refused while the web processes are restarted.
+"""
+
+import os
+import signal
+from typing import Any
+
+from ragsite.embedded.kernel import die_with_parent
+
+_descriptor = os.environ.get("RAGSITE_LISTEN_FD")
+_address = f"{os.environ.get('RAGSITE_HOST') or '127.0.0.1'}:{os.environ.get('RAGSITE_PORT') or 8000}"
+
+bind = f"fd://{_descriptor}" if _descriptor else _address
+worker_class = "gthread"
+workers = int(os.environ.get("RAGSITE_WEB_WORKERS") or 2)
+threads = int(os.environ.get("RAGSITE_WEB_THREADS") or 256)
+worker_connections = 1000
+preload_app = True  # imported once, shared by the workers' memory
+graceful_timeout = 5
+timeout = 120  # of the worker's main thread; a request's thread may take longer
+keepalive = 15
+control_socket_disable = True  # it would be made in the home folder
+loglevel = "warning"
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """A killed master takes its workers along."""
+    die_with_parent(signal.SIGKILL, worker.ppid)

@@ -1,0 +1,177 @@
+"""The processes of the site and the order in which they start and stop."""
+
+import json
+import os
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from ragsite.embedded.engines import encoder_program, model_builder, sandbox_program, uses_own_encoder
+from ragsite.embedded.errors import CannotStart
+from ragsite.embedded.lock import InstanceLock
+from ragsite.embedded.machine import cores
+from ragsite.embedded.program import Program, python
+from ragsite.embedded.services import initialise, servers
+from ragsite.layout import Layout
+from ragsite.supervisor.checks import already_running, listen, make_folders
+from ragsite.supervisor.loop import StopRequested, Supervisor
+from ragsite.supervisor.output import Output
+from ragsite.supervisor.probe import Probe, local_address
+
+STOP_ORDER = (("web", "beat", "worker", "prepare", "model", "encoder", "sandbox"), ("valkey",), ("postgres",))
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the site listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def from_environment(cls) -> "Address":
+        port = os.environ.get("RAGSITE_PORT") or "8000"
+        if not port.isdigit() or not 0 < int(port) < 65_536:
+            raise CannotStart(f"RAGSITE_PORT must be a number from 1 to 65535, not {port}.")
+        return cls(os.environ.get("RAGSITE_HOST") or "127.0.0.1", int(port))
+
+    @property
+    def url(self) -> str:
+        """As people on this machine open it."""
+        host = local_address(self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+
+def up() -> int:
+    """Run the site until Ctrl-C or SIGTERM. Raises CannotStart when it cannot be started."""
+    layout, address = Layout.from_environment(), Address.from_environment()
+    make_folders(layout)
+    lock = InstanceLock(layout)
+    with ExitStack() as stack:
+        if not lock.acquire("manage.py up", address.url):
+            raise already_running(layout, lock.holder())
+        stack.callback(lock.release)
+        listener = stack.enter_context(listen(address.host, address.port))
+        supervisor = Supervisor(Output())
+        stack.callback(supervisor.stop, STOP_ORDER)
+        stack.callback(listener.close)  # first: nobody should wait in the queue of a site that stops
+        try:
+            Site(supervisor, layout, address, listener).start()
+            supervisor.run()
+        except StopRequested:
+            pass
+        supervisor.say("stopping")
+    return 0
+
+
+class Site:
+    """Starts the site's processes under a supervisor, as much at once as their needs allow."""
+
+    def __init__(self, supervisor: Supervisor, layout: Layout, address: Address, listener: socket.socket) -> None:
+        self.supervisor = supervisor
+        self.layout = layout
+        self.address = address
+        self.listener = listener
+
+    def start(self) -> None:
+        if initialise(self.layout):
+            self.supervisor.say(f"made a new database in {self.layout.data_dir}")
+        self._start_servers()
+        first_sign_in = self._prepare_while_engines_start()
+        self.supervisor.start(web_program(self.listener))
+        self._wait_for_web()
+        self.supervisor.start(worker_program())
+        self.supervisor.start(beat_program(self.layout))
+        self._announce(first_sign_in)
+
+    def _start_servers(self) -> None:
+        services = servers(self.layout)
+        for service in services:
+            self.supervisor.start(service.program)
+        for service in services:
+            name = service.program.name
+            self.supervisor.wait_until(
+                service.is_ready, seconds=60, failure=f"{name} did not start; see its lines above."
+            )
+
+    def _prepare_while_engines_start(self) -> dict[str, str]:
+        """Migrations and the like, beside what needs no database; the first administrator's name and password."""
+        reader, writer = os.pipe()
+        try:
+            prepare = self.supervisor.start(prepare_program(writer), restarts=False)
+        finally:
+            os.close(writer)
+        self.supervisor.start(sandbox_program(self.layout))
+        if uses_own_encoder():
+            self._start_encoder()
+        self._wait_for_end("prepare", 600)
+        with os.fdopen(reader) as report:
+            text = report.read()
+        assert prepare.exit_code == 0  # noqa: S101
+        return json.loads(text) if text else {}
+
+    def _start_encoder(self) -> None:
+        from ragsite.encoder.build import is_built
+
+        model = os.environ.get("EMBEDDING_MODEL") or "multilingual-e5-small"
+        if not is_built(model, self.layout.models_dir):
+            self.supervisor.say("making the embedding model, once")
+            self.supervisor.start(model_builder(self.layout), restarts=False)
+            self._wait_for_end("model", 600)
+        self.supervisor.start(encoder_program(self.layout))
+
+    def _wait_for_end(self, name: str, seconds: float) -> None:
+        child = self.supervisor.children[name]
+        failure = f"`{name}` did not finish within {seconds:.0f} s."
+        self.supervisor.wait_until(lambda: not child.is_running, seconds=seconds, failure=failure)
+        if child.exit_code != 0:
+            raise CannotStart(f"`{name}` failed; its lines above say why.")
+        del self.supervisor.children[name]
+
+    def _wait_for_web(self) -> None:
+        probe = Probe(self.supervisor, self.address.host, self.address.port)
+        try:
+            self.supervisor.wait_until(
+                lambda: probe.answered, seconds=120, failure="The web processes do not answer; see their lines above."
+            )
+        finally:
+            probe.close()
+
+    def _announce(self, first_sign_in: dict[str, str]) -> None:
+        say = self.supervisor.say
+        say(f"ready at {self.address.url}")
+        if first_sign_in:
+            say(f"sign in as {first_sign_in['username']} with the password {first_sign_in['password']}")
+            say("this password is not shown again: keep it, or change it once signed in")
+        say("Ctrl-C stops everything")
+
+
+def prepare_program(report: int) -> Program:
+    """Migrates, collects static files and makes the first administrator; writes about the latter to ``report``."""
+    return python("prepare", "manage.py", "prepare", "--report", str(report), inherit=(report,))
+
+
+def web_program(listener: socket.socket) -> Program:
+    """gunicorn. Its threads share few database connections, or 100 people would need 100 of them."""
+    environment = {
+        "RAGSITE_LISTEN_FD": str(listener.fileno()),
+        "RAGSITE_DATABASE_POOL": os.environ.get("RAGSITE_DATABASE_POOL") or "8",
+    }
+    arguments = ("-m", "gunicorn", "--config", "python:ragsite.gunicorn", "ragsite.wsgi")
+    return python("web", *arguments, environment=environment, inherit=(listener.fileno(),))
+
+
+def worker_program() -> Program:
+    """Celery. A stop does not wait for tasks: they are idempotent and taken up again from the database."""
+    processes = os.environ.get("RAGSITE_WORKERS") or str(min(2, cores()))
+    options = (f"--concurrency={processes}", "-O", "fair", "--prefetch-multiplier=1", "--loglevel=INFO")
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    arguments = ("-m", "celery", "--app=ragsite", "--quiet", "worker", *options, *quiet)
+    return python("worker", *arguments, environment={"REMAP_SIGTERM": "SIGQUIT"})
+
+
+def beat_program(layout: Layout) -> Program:
+    """Celery's clock; the file holds when each task was last sent."""
+    schedule = layout.run_dir / "celerybeat-schedule"
+    options = (f"--schedule={schedule}", "--pidfile=", "--loglevel=WARNING")
+    return python("beat", "-m", "celery", "--app=ragsite", "--quiet", "beat", *options)
