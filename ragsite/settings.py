@@ -85,7 +85,7 @@ MIDDLEWARE = [
 RAGSITE_SILK = env.bool("RAGSITE_SILK", default=False)
 if RAGSITE_SILK:  # off unless switched on: it costs time on every request and keeps what users send
     INSTALLED_APPS.append("silk")
-    MIDDLEWARE.insert(2, "silk.middleware.SilkyMiddleware")
+    MIDDLEWARE.insert(3, "silk.middleware.SilkyMiddleware")
     SILKY_AUTHENTICATION = SILKY_AUTHORISATION = True
     SILKY_MAX_REQUEST_BODY_SIZE = SILKY_MAX_RESPONSE_BODY_SIZE = 0
     SILKY_INTERCEPT_PERCENT = env.int("RAGSITE_SILK_PERCENT", default=1)
@@ -176,7 +176,8 @@ CELERY_BEAT_SCHEDULE = {
     "remove-expired": {"task": "ragsite.tasks.remove_expired", "schedule": 3600, "options": {"expires": 3600}},
 }
 PROCESSING_LEASE_SECONDS = env.int("RAGSITE_LEASE_SECONDS", default=30)
-PROCESSING_MAX_ATTEMPTS = 4
+PROCESSING_MAX_CRASHES = 5
+PROCESSING_WAKE_LIMIT = 4
 
 # --- Models -----------------------------------------------------------------------------------------------------------
 EMBEDDING_BASE_URL = env("EMBEDDING_BASE_URL", default="")
@@ -259,6 +260,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SORT_OPERATIONS": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "ragsite.api.schema.add_problems",
+    ],
 }
 IDEMPOTENCY_KEEP = timedelta(hours=24)
 

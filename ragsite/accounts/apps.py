@@ -6,3 +6,6 @@ class AccountsConfig(AppConfig):
 
     name = "ragsite.accounts"
     label = "accounts"
+
+    def ready(self) -> None:
+        from ragsite.api import schema  # noqa: F401  (registers the bearer token with drf-spectacular)

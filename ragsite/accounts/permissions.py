@@ -1,10 +1,14 @@
 """What a caller may do."""
 
+from typing import TYPE_CHECKING
+
 from rest_framework.permissions import SAFE_METHODS, BasePermission
-from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from ragsite.accounts.models import ApiToken
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.views import APIView  # at run time a circle: DRF's views load this module
 
 
 class TokenHasScope(BasePermission):
@@ -16,7 +20,7 @@ class TokenHasScope(BasePermission):
     message = "The token lacks the scope for this."
     code = "insufficient_scope"
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: "Request", view: "APIView") -> bool:
         if not isinstance(request.auth, ApiToken):
             return True
         reading = request.method in (*SAFE_METHODS, *getattr(view, "read_scope_methods", ()))

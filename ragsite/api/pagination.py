@@ -1,16 +1,18 @@
 """Lists of the API: ``{results, next, previous}``, paged by keyset."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import QuerySet
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
-from rest_framework.views import APIView
 
 from ragsite.api.keyset import InvalidCursor, Ordering, Page, keyset_page
 from ragsite.api.problems import Problem
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # at run time a circle: DRF's views load this module
 
 
 class KeysetPagination(BasePagination):
@@ -23,7 +25,7 @@ class KeysetPagination(BasePagination):
     default_page_size = 25
     max_page_size = 100
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: APIView | None = None) -> list[Any]:
+    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: "APIView | None" = None) -> list[Any]:
         self.request = request
         ordering = self._ordering(request, view)
         try:
@@ -54,7 +56,7 @@ class KeysetPagination(BasePagination):
             raise invalid_parameter("page_size", "A whole number from 1 to 100.")
         return min(size, self.max_page_size)
 
-    def _ordering(self, request: Request, view: APIView | None) -> Ordering:
+    def _ordering(self, request: Request, view: "APIView | None") -> Ordering:
         orderings: dict[str, Ordering] = view.keyset_orderings  # type: ignore[union-attr]
         name = request.query_params.get("ordering") or next(iter(orderings))
         if name not in orderings:
@@ -69,7 +71,7 @@ class KeysetPagination(BasePagination):
             "properties": {"results": schema, "next": link, "previous": link},
         }
 
-    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
+    def get_schema_operation_parameters(self, view: "APIView") -> list[dict[str, Any]]:
         """The query parameters, for OpenAPI."""
         orderings = list(getattr(view, "keyset_orderings", {}))
         parameters = [

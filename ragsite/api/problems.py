@@ -20,7 +20,6 @@ from django.views.csrf import csrf_failure as django_csrf_failure
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
-from rest_framework.views import set_rollback
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +60,6 @@ def problem_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     problem = as_problem(exc)
     if problem is None:
         return None
-    set_rollback()
     body = problem_body(problem.status_code, problem.code, str(problem.detail), problem.errors)
     return Response(body, status=problem.status_code, headers=problem.headers, content_type=CONTENT_TYPE)
 

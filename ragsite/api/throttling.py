@@ -1,7 +1,7 @@
 """How many requests a user may make: counted in Redis, allowed (and logged) when Redis is down."""
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.cache import cache
@@ -10,7 +10,9 @@ from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # at run time a circle: DRF's views load this module
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ class RateThrottle(BaseThrottle):
         """Whose requests are counted together; None is not counted."""
         return str(request.user.pk) if request.user.is_authenticated else None
 
-    def allow_request(self, request: Request, view: APIView) -> bool:
+    def allow_request(self, request: Request, view: "APIView") -> bool:
         rate, ident = api_settings.DEFAULT_THROTTLE_RATES.get(self.scope), self.identify(request)
         if not settings.THROTTLE or rate is None or ident is None:
             return True

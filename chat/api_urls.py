@@ -1,0 +1,5 @@
+"""Endpoints of chat, below /api/v1/."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

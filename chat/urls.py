@@ -1,0 +1,5 @@
+"""Pages of chat."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,50 @@
+"""The settings page of API tokens."""
+
+import uuid
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from ragsite.accounts.forms import NewTokenForm
+from ragsite.accounts.models import ApiToken
+from ragsite.accounts.services import issue_token
+from ragsite.api.keyset import InvalidCursor, keyset_page
+
+PAGE_SIZE = 50
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def tokens(request: HttpRequest) -> HttpResponse:
+    """List and make tokens. A new secret is in the answer to the POST itself: kept nowhere, so never shown again."""
+    form = NewTokenForm(request.POST or None)
+    context: dict[str, object] = {"form": form}
+    if request.method == "POST" and form.is_valid():
+        context["token"], context["secret"] = issue_token(
+            owner=request.user,  # type: ignore[arg-type]
+            name=form.cleaned_data["name"],
+            scopes=form.cleaned_data["scopes"],
+            expires_at=form.expires_at(),
+            parent=None,
+        )
+        context["form"] = NewTokenForm()
+    mine = ApiToken.objects.for_user(request.user).not_revoked()  # type: ignore[arg-type]
+    try:
+        context["page"] = keyset_page(mine, ("-id",), request.GET.get("cursor"), PAGE_SIZE)
+    except InvalidCursor:
+        return redirect("tokens")
+    return render(request, "account/tokens.html", context)
+
+
+@login_required
+@require_POST
+def revoke_token(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    token = get_object_or_404(ApiToken.objects.for_user(request.user), pk=pk)  # type: ignore[arg-type]
+    token.revoke()
+    messages.success(request, f"“{token.name}” no longer works.")
+    return redirect("tokens")

@@ -1,0 +1,154 @@
+"""``/healthz``: the process lives. ``/readyz``: what it needs answers.
+
+Each part is asked on a connection of its own, in one of a few threads, and given up after a deadline: a part that hangs
+neither hangs the answer nor uses up the site's connections.
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as DeadlineExceeded
+from functools import cache, partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg2
+from django.conf import settings
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from ragsite.heartbeat import alive_key, quick_redis
+
+logger = logging.getLogger(__name__)
+
+DEADLINE_SECONDS = 3.0
+REQUIRED = {"database", "cache", "migrations"}
+"""Without these the site is not ready; without another part it is degraded."""
+
+Probe = Callable[[], None]
+_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="readyz")
+
+
+class NotWell(Exception):
+    """A part is not well; the text says why and is shown to anyone."""
+
+
+@never_cache
+@require_safe
+def healthz(request: HttpRequest) -> JsonResponse:
+    """The process lives; nothing else is asked."""
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:
+    """``{status: ok | degraded | unavailable, parts: {name: {ok, seconds, detail?}}}``; 503 when unavailable."""
+    parts = ask(probes())
+    ill = {name for name, part in parts.items() if not part["ok"]}
+    status = "unavailable" if ill & REQUIRED else "degraded" if ill else "ok"
+    return JsonResponse({"status": status, "parts": parts}, status=503 if status == "unavailable" else 200)
+
+
+def probes() -> dict[str, Probe]:
+    """What to ask; built here, because the threads must not touch Django's own connections."""
+    database = partial(query, _connection_parameters())
+    return {
+        "database": partial(database, "SELECT 1"),
+        "migrations": partial(check_migrations, database),
+        "cache": check_cache,
+        "worker": check_worker,
+        "encoder": check_encoder,
+    }
+
+
+def ask(asked: dict[str, Probe]) -> dict[str, dict[str, Any]]:
+    """Ask all at once and wait for all until the same deadline."""
+    started = time.monotonic()
+    running = {name: _threads.submit(_timed, probe) for name, probe in asked.items()}
+    return {name: _result(name, future, started) for name, future in running.items()}
+
+
+def _timed(probe: Probe) -> float:
+    started = time.monotonic()
+    probe()
+    return time.monotonic() - started
+
+
+def _result(name: str, future: "Future[float]", started: float) -> dict[str, Any]:
+    try:
+        seconds = future.result(timeout=max(0.0, started + DEADLINE_SECONDS - time.monotonic()))
+        return {"ok": True, "seconds": round(seconds, 4)}
+    except DeadlineExceeded:
+        future.cancel()
+        detail = "does not answer"
+    except NotWell as error:
+        detail = str(error)
+    except Exception as error:  # the log may know the cause, which can hold addresses and names, the world may not
+        logger.warning("readyz: %s: %s", name, error)
+        detail = f"cannot be reached ({type(error).__name__})"
+    return {"ok": False, "detail": detail, "seconds": round(time.monotonic() - started, 4)}
+
+
+def _connection_parameters() -> dict[str, Any]:
+    parameters = connection.get_connection_params()
+    options = f"{parameters.get('options', '')} -c statement_timeout=2000"
+    return {**parameters, "connect_timeout": 2, "options": options.strip()}
+
+
+def query(parameters: dict[str, Any], sql: str) -> list[tuple[Any, ...]]:
+    """The rows of one statement, on a new connection."""
+    database = psycopg2.connect(**parameters)
+    try:
+        with database.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+    finally:
+        database.close()
+
+
+def check_migrations(run: Callable[[str], list[tuple[Any, ...]]]) -> None:
+    try:
+        applied = set(run("SELECT app, name FROM django_migrations"))
+    except psycopg2.errors.UndefinedTable:
+        applied = set()
+    if missing := newest_migrations() - applied:
+        raise NotWell(f"{len(missing)} apps have migrations that are not applied")
+
+
+@cache
+def newest_migrations() -> frozenset[tuple[str, str]]:
+    """The last migration of each app, as the code has them."""
+    return frozenset(MigrationLoader(None).graph.leaf_nodes())
+
+
+def check_cache() -> None:
+    with quick_redis() as redis:
+        redis.ping()
+
+
+def check_worker() -> None:
+    with quick_redis() as redis:
+        if not redis.exists(alive_key()):
+            raise NotWell("no worker has reported in the last 30 seconds")
+
+
+def check_encoder() -> None:
+    """That something listens where embeddings come from."""
+    _dial_encoder().close()
+
+
+def _dial_encoder() -> socket.socket:
+    if not settings.EMBEDDING_BASE_URL:
+        end = socket.socket(socket.AF_UNIX)
+        end.settimeout(1)
+        end.connect(str(settings.LAYOUT.encoder_socket))
+        return end
+    url = urlsplit(settings.EMBEDDING_BASE_URL)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return socket.create_connection((url.hostname or "", port), timeout=1)

@@ -1,0 +1,55 @@
+"""The workers' sign of life: a key in the cache's server that expires when no worker renews it."""
+
+import logging
+from typing import Any
+
+from celery import bootsteps
+from django.conf import settings
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 10
+LASTS_SECONDS = 30
+
+
+def alive_key() -> str:
+    """``ragsite:worker-alive``, unless the cache has another prefix."""
+    return f"{settings.CACHES['default']['KEY_PREFIX']}:worker-alive"
+
+
+def quick_redis() -> "Redis[bytes]":
+    """A connection to the cache's server that never waits long and never tries again."""
+    return Redis.from_url(
+        settings.CACHE_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), retries=0)
+    )
+
+
+class Heartbeat(bootsteps.StartStopStep):
+    """Renews the key from the worker's own event loop: a worker that hangs or has lost its broker falls silent."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self.timer_entry: Any = None
+
+    def start(self, worker: Any) -> None:
+        announce()
+        self.timer_entry = worker.timer.call_repeatedly(INTERVAL_SECONDS, announce)
+
+    def stop(self, worker: Any) -> None:
+        if self.timer_entry is not None:
+            self.timer_entry.cancel()
+
+
+def announce() -> None:
+    """Say that a worker is alive. A cache that is down is no reason to stop working."""
+    try:
+        with quick_redis() as redis:
+            redis.set(alive_key(), "1", ex=LASTS_SECONDS)
+    except RedisError as error:
+        logger.warning("cannot announce this worker, the cache is down: %s", type(error).__name__)

@@ -1,0 +1,19 @@
+"""What has to be done now and then, whichever app it concerns."""
+
+import logging
+
+from celery import shared_task
+from django.conf import settings
+from django.core.management import call_command
+
+from ragsite.accounts.models import IdempotencyKey
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(time_limit=600, soft_time_limit=540)
+def remove_expired() -> None:
+    """Remove idempotency keys past their time and expired sessions."""
+    removed, _ = IdempotencyKey.objects.older_than(settings.IDEMPOTENCY_KEEP).delete()
+    call_command("clearsessions")
+    logger.info("removed %s idempotency keys", removed)

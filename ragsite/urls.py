@@ -1,0 +1,31 @@
+"""Where everything is."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+
+from ragsite import health
+from ragsite.api.docs import SwaggerView
+
+handler400 = "ragsite.api.problems.bad_request"
+handler403 = "ragsite.api.problems.permission_denied"
+handler404 = "ragsite.api.problems.not_found"
+handler500 = "ragsite.api.problems.server_error"
+
+api = [
+    path("", include("ragsite.accounts.api_urls")),
+    path("", include("documents.api_urls")),
+    path("", include("chat.api_urls")),
+]
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("admin/", admin.site.urls),
+    path("accounts/", include("allauth.urls")),
+    path("settings/", include("ragsite.accounts.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SwaggerView.as_view(), name="api-docs"),
+    path("api/v1/", include(api)),
+    path("", include("documents.urls")),
+    path("", include("chat.urls")),
+]
