@@ -81,7 +81,9 @@ class Document(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
     # The lease: who works on it (a token per attempt), until when, and when it may be tried again.
     attempt = models.UUIDField(null=True, editable=False)
-    attempts = models.SmallIntegerField(default=0, editable=False)
+    attempts = models.SmallIntegerField(default=0, editable=False, help_text="Since the last progress; sets the backoff.")
+    crashes = models.SmallIntegerField(default=0, editable=False, help_text="Attempts whose worker died.")
+    waiting_for = models.TextField(blank=True, help_text="What a transient failure waits for, for people.")
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     due_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -132,11 +134,17 @@ class Document(models.Model):
             ),
             # Which languages does an owner's library hold (every search asks, by a loose scan).
             models.Index(fields=["owner", "language"], name="document_language_idx"),
-            # The worker's claim: the next due row, over all owners; finished documents are not in it.
+            # The worker's claim: each owner's next due row; finished documents are not in it.
             models.Index(
-                fields=["due_at", "owner"],
+                fields=["owner", "due_at", "id"],
                 condition=Q(status__in=["uploaded", "extracting", "chunking", "embedding"]),
                 name="document_claim_idx",
+            ),
+            # How many documents of each owner are being worked on: the claim's fairness.
+            models.Index(
+                fields=["lease_expires_at", "owner"],
+                condition=Q(lease_expires_at__isnull=False),
+                name="document_lease_idx",
             ),
         ]
 

@@ -1,14 +1,8 @@
 """The SQL that the first migration runs: functions and composite foreign keys."""
 
-LANGUAGES = {
-    "ar": "arabic", "hy": "armenian", "eu": "basque", "ca": "catalan", "da": "danish", "nl": "dutch", "en": "english",
-    "fi": "finnish", "fr": "french", "de": "german", "el": "greek", "hi": "hindi", "hu": "hungarian",
-    "id": "indonesian", "ga": "irish", "it": "italian", "lt": "lithuanian", "ne": "nepali", "no": "norwegian",
-    "nb": "norwegian", "nn": "norwegian", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian",
-    "es": "spanish", "sv": "swedish", "ta": "tamil", "tr": "turkish", "yi": "yiddish",
-}  # fmt: skip
+from ragsite.languages import STEMMERS
 
-_CASES = "\n".join(f"    WHEN '{code}' THEN to_tsvector('pg_catalog.{name}', body)" for code, name in LANGUAGES.items())
+_CASES = "\n".join(f"    WHEN '{code}' THEN to_tsvector('pg_catalog.{name}', body)" for code, name in STEMMERS.items())
 
 # A CASE over literal configurations, because a regconfig column blocks pg_upgrade and a text column is not immutable.
 TSVECTOR = f"""

@@ -1,0 +1,103 @@
+"""A question → the owner's passages that answer it best, in one round trip to the database."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from django.conf import settings
+from django.db import connection
+from numpy.typing import NDArray
+
+from documents.search import statement
+from documents.search.fusion import WEIGHTS, Mode
+from documents.vectors import vector_literal
+from ragsite.embedding import encoder
+from ragsite.languages import index_words
+
+QUERY_CHARACTERS = 2000
+"""What of a query is used: more words than that make it slower, not better."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose chunks are searched, and which: the whole library, or the union of documents and collections."""
+
+    owner_id: int
+    documents: tuple[UUID, ...] | None = None
+    collections: tuple[UUID, ...] | None = None
+
+    @property
+    def whole(self) -> bool:
+        return self.documents is None and self.collections is None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A chunk that was found. ``text`` is the document's text from ``start`` to ``end``, in code points."""
+
+    document_id: UUID
+    filename: str
+    page: int | None
+    position: int
+    start: int
+    end: int
+    text: str
+    headings: tuple[str, ...]
+    title: str
+    language: str
+    score: float
+    words: float
+    meaning: float
+
+
+def search(scope: Scope, query: str, limit: int = 10, mode: Mode = Mode.FUSED) -> list[Hit]:
+    """The best chunks in scope, best first.
+
+    Raises EncoderUnavailable when the query cannot be embedded (not in mode ``words``).
+    """
+    vector = encoder().embed_query(query) if mode is not Mode.WORDS else None
+    return rank(scope, query, vector, limit, mode)
+
+
+def rank(
+    scope: Scope, query: str, vector: NDArray[np.float32] | None, limit: int = 10, mode: Mode = Mode.FUSED
+) -> list[Hit]:
+    """The same for a query whose vector, of shape (dimensions,), is there; without one, by words alone."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement.SEARCH, _parameters(scope, query, vector, limit, mode))
+        return [_hit(row) for row in cursor.fetchall()]
+
+
+def _parameters(
+    scope: Scope, query: str, vector: NDArray[np.float32] | None, limit: int, mode: Mode
+) -> dict[str, Any]:
+    words_weight, meaning_weight = WEIGHTS[mode]
+    return {
+        "owner": scope.owner_id,
+        "whole": scope.whole,
+        "documents": _literals(scope.documents),
+        "collections": _literals(scope.collections),
+        "words": index_words(query[:QUERY_CHARACTERS].replace("\x00", " ")),
+        "vector": None if vector is None else vector_literal(vector),
+        "model": settings.EMBEDDING_MODEL,
+        "words_weight": words_weight,
+        "meaning_weight": meaning_weight,
+        "sample": statement.SAMPLE_SIZE,
+        "candidates": max(statement.CANDIDATES, limit),
+        "exact_up_to": statement.EXACT_UP_TO,
+        "one_match": statement.RANK_OF_ONE_MATCH,
+        "saturation": statement.TERM_SATURATION,
+        "limit": limit,
+    }
+
+
+def _literals(ids: Iterable[UUID] | None) -> list[str]:
+    return [str(entry) for entry in ids or ()]
+
+
+def _hit(row: tuple) -> Hit:
+    values = list(row)
+    values[7] = tuple(values[7])
+    return Hit(*values)

@@ -1,0 +1,225 @@
+"""Writes of documents and collections: all that spans rows, files or the queue."""
+
+import contextlib
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from celery import current_app
+from django.conf import settings
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from documents.models import Collection, Document, Membership
+from documents.signals import documents_deleted
+from documents.sniffing import UnsupportedFormat, sniff
+
+if TYPE_CHECKING:
+    from ragsite.accounts.models import User
+
+logger = logging.getLogger(__name__)
+PROCESS_TASK = "processing.tasks.process_next"
+READ_SIZE = 1 << 20
+SNIFF_SIZE = 1 << 16
+
+
+class UploadRefused(Exception):
+    """A file that is not taken: ``code`` for programs, ``detail`` for people."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What came of an upload."""
+
+    document: Document
+    created: bool
+
+
+def upload_document(*, owner: "User", file: File, filename: str, collections: Sequence[Collection] = ()) -> Upload:
+    """Store a file as a document of the owner and have it processed.
+
+    The same content by the same owner is the document that is there already. Raises UploadRefused for what is not
+    taken, and OSError with nothing left behind when the disk is full.
+    """
+    name = clean_filename(filename)
+    content_type, digest = _examine(file, name)
+    known = Document.objects.for_user(owner).filter(sha256=digest).first()
+    if known is None:
+        created = _create_document(owner, file, name, content_type, digest, collections)
+        if created is not None:
+            return Upload(created, created=True)
+        known = Document.objects.for_user(owner).get(sha256=digest)
+    add_to_collections(owner=owner, documents=[known.id], collections=collections)
+    return Upload(known, created=False)
+
+
+def clean_filename(filename: str) -> str:
+    """The last part of the name, without control characters; names from users are shown, never used as paths."""
+    name = PurePosixPath(filename.replace("\\", "/")).name
+    printable = "".join(character for character in name if character.isprintable()).strip()
+    if len(printable) > 255:
+        stem, suffix = Path(printable).stem, Path(printable).suffix[:20]
+        printable = stem[: 255 - len(suffix)] + suffix
+    return printable or "unnamed"
+
+
+def _examine(file: File, filename: str) -> tuple[str, bytes]:
+    """The content type by content and the SHA-256 of the file. Raises UploadRefused."""
+    limit = settings.RAGSITE_MAX_UPLOAD_MB << 20
+    if file.size > limit:
+        raise UploadRefused("too_large", f"The file is larger than {settings.RAGSITE_MAX_UPLOAD_MB} MB.")
+    file.seek(0)
+    head = file.read(SNIFF_SIZE)
+    file.seek(0)
+    try:
+        content_type = sniff(head, file, filename)
+    except UnsupportedFormat as refusal:
+        raise UploadRefused(refusal.code, refusal.detail) from refusal
+    file.seek(0)
+    digest = hashlib.sha256()
+    while block := file.read(READ_SIZE):
+        digest.update(block)
+    file.seek(0)
+    return content_type, digest.digest()
+
+
+def _create_document(
+    owner: "User", file: File, filename: str, content_type: str, digest: bytes, collections: Sequence[Collection]
+) -> Document | None:
+    """The new document, or None when another upload of the same content was first."""
+    document = Document(owner=owner, filename=filename, content_type=content_type, size=file.size, sha256=digest)
+    document.file.save(filename, file, save=False)
+    try:
+        with transaction.atomic():
+            document.save(force_insert=True)
+            _insert_memberships(owner, [document.id], collections)
+            transaction.on_commit(wake_worker)
+    except IntegrityError:
+        default_storage.delete(document.file.name)
+        if not Document.objects.for_user(owner).filter(sha256=digest).exists():
+            raise
+        return None
+    except BaseException:
+        default_storage.delete(document.file.name)
+        raise
+    return document
+
+
+def _insert_memberships(owner: "User", documents: Iterable[UUID], collections: Sequence[Collection]) -> None:
+    rows = [
+        Membership(owner=owner, collection=collection, document_id=document)
+        for document in documents
+        for collection in collections
+    ]
+    Membership.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def add_to_collections(*, owner: "User", documents: Iterable[UUID], collections: Sequence[Collection]) -> None:
+    """Put documents into collections; those that are in already stay. All must be the owner's."""
+    if collections:
+        with transaction.atomic():
+            _insert_memberships(owner, documents, collections)
+
+
+def set_collections(*, document: Document, collections: Sequence[Collection]) -> None:
+    """Make these the collections of the document."""
+    with transaction.atomic():
+        document.memberships.filter(owner=document.owner_id).exclude(collection__in=collections).delete()
+        _insert_memberships(document.owner, [document.id], collections)
+
+
+def wake_worker() -> None:
+    """Tell a worker that there is work. The rows are the truth: when the broker is down, beat's next round finds it."""
+    try:
+        current_app.send_task(PROCESS_TASK, retry=False, expires=600)
+    except Exception as error:  # whatever the broker's driver raises: the upload is safe already
+        logger.warning("The broker cannot be reached (%s); the document waits for the next round.", error)
+
+
+def retry_documents(documents: "Iterable[Document]") -> int:
+    """Try failed documents again, from the beginning. Returns how many were failed."""
+    ids = [document.id for document in documents]
+    return _restart(ids, statuses=[Document.Status.FAILED])
+
+
+def reprocess_documents(documents: "Iterable[Document]") -> int:
+    """Process documents anew; they stay searchable as they are until the new chunks replace the old."""
+    ids = [document.id for document in documents]
+    return _restart(ids, statuses=[Document.Status.FAILED, Document.Status.PROCESSED])
+
+
+def _restart(ids: list[UUID], statuses: list[str]) -> int:
+    with transaction.atomic():
+        count = Document.objects.filter(id__in=ids, status__in=statuses).update(
+            status=Document.Status.UPLOADED,
+            stage_progress=0,
+            stage_started_at=None,
+            stage_seconds={},
+            error_code="",
+            error_detail="",
+            error_retryable=False,
+            attempt=None,
+            attempts=0,
+            lease_expires_at=None,
+            due_at=timezone.now(),
+            processed_at=None,
+            updated_at=timezone.now(),
+        )
+        for _ in range(min(count, settings.PROCESSING_WAKE_LIMIT)):
+            transaction.on_commit(wake_worker)
+    return count
+
+
+def delete_documents(*, owner_id: int, documents: Iterable[UUID]) -> int:
+    """Delete documents with their files, chunks, embeddings and all that was derived from them.
+
+    The rows go first, in one transaction (the database cascades); a file that outlives a crash after that is an orphan
+    that the hourly sweep removes.
+    """
+    with transaction.atomic():
+        rows = Document.objects.filter(owner_id=owner_id, id__in=list(documents)).select_for_update(of=("self",))
+        found = list(rows.values_list("id", flat=True))
+        if found:
+            documents_deleted.send(Document, owner_id=owner_id, document_ids=found)
+            _delete_rows(owner_id, found)
+            transaction.on_commit(lambda: [delete_files(owner_id, document) for document in found])
+    return len(found)
+
+
+def _delete_rows(owner_id: int, documents: list[UUID]) -> None:
+    """One DELETE: Django's own would fetch every row of the children first, which the database's cascade needs not."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM documents_document WHERE owner_id = %s AND id = ANY (%s::uuid[])",
+            [owner_id, [str(document) for document in documents]],
+        )
+
+
+def delete_files(owner_id: int, document_id: UUID) -> None:
+    """Remove the folder of a document: its file and what was made of it (page pictures)."""
+    folder = f"{owner_id}/{document_id}"
+    with contextlib.suppress(NotImplementedError):
+        shutil.rmtree(default_storage.path(folder), ignore_errors=True)
+        return
+    _delete_stored(folder)
+
+
+def _delete_stored(folder: str) -> None:
+    """The same for a storage without paths (S3)."""
+    folders, files = default_storage.listdir(folder)
+    for name in files:
+        default_storage.delete(f"{folder}/{name}")
+    for name in folders:
+        _delete_stored(f"{folder}/{name}")

@@ -1,0 +1,9 @@
+"""What others may want to know of documents."""
+
+from django.dispatch import Signal
+
+documents_deleted = Signal()
+"""Sent inside the transaction that deletes: ``owner_id: int``, ``document_ids: list[UUID]``."""
+
+document_processed = Signal()
+"""Sent after a document's passages have changed: ``owner_id: int``, ``document_id: UUID``."""

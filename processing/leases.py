@@ -1,0 +1,150 @@
+"""Which document a worker works on next, and the proof that it still may.
+
+The rows are the queue: a claim takes the next due document of the owner who has the fewest in work, with a lease that a
+thread renews. Every write names the attempt's token, so that a worker whose lease was lost changes nothing any more.
+"""
+
+import logging
+import random
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import TracebackType
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from documents.models import Document
+
+logger = logging.getLogger(__name__)
+
+WORK = "status IN ('uploaded', 'extracting', 'chunking', 'embedding')"
+FREE = f"{WORK} AND due_at <= now() AND (lease_expires_at IS NULL OR lease_expires_at < now())"
+
+# The owners with work by a loose scan over document_claim_idx; of each its next due rows; least busy owner first.
+CANDIDATES = f"""
+WITH RECURSIVE owners(owner_id) AS (
+  (SELECT owner_id FROM documents_document WHERE {WORK} ORDER BY owner_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT d.owner_id FROM documents_document d WHERE {WORK} AND d.owner_id > owners.owner_id
+          ORDER BY d.owner_id LIMIT 1)
+  FROM owners WHERE owners.owner_id IS NOT NULL
+), busy AS (
+  SELECT owner_id, count(*) AS leases FROM documents_document WHERE lease_expires_at > now() GROUP BY owner_id
+)
+SELECT next.id FROM owners
+LEFT JOIN busy USING (owner_id)
+CROSS JOIN LATERAL (
+  SELECT d.id, d.due_at FROM documents_document d WHERE d.owner_id = owners.owner_id AND {FREE}
+  ORDER BY d.due_at, d.id LIMIT 8
+) next
+ORDER BY coalesce(busy.leases, 0), next.due_at LIMIT 32
+"""  # noqa: S608  (constants of this module)
+
+LOCKED = f"""
+SELECT id FROM documents_document WHERE id = ANY (%s::uuid[]) AND {FREE}
+ORDER BY array_position(%s::uuid[], id) LIMIT 1 FOR UPDATE SKIP LOCKED
+"""  # noqa: S608
+
+
+class LeaseLost(Exception):
+    """The document was deleted, restarted or taken over: this attempt must stop, and has nothing to clean up."""
+
+
+def claim_next() -> Document | None:
+    """Claim the next due document with a fresh attempt token; None when nothing is due."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(CANDIDATES)
+        candidates = [row[0] for row in cursor.fetchall()]
+        cursor.execute(LOCKED, [candidates, candidates])
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        document = Document.objects.get(id=row[0])
+        _take(document)
+    return document
+
+
+def _take(document: Document) -> None:
+    if document.lease_expires_at is not None:  # not given back: the worker that held it died
+        document.crashes += 1
+    document.attempt = uuid.uuid4()
+    document.attempts += 1
+    document.lease_expires_at = _expiry()
+    document.save(update_fields=["attempt", "attempts", "crashes", "lease_expires_at", "updated_at"])
+
+
+def _expiry() -> Any:
+    return timezone.now() + timedelta(seconds=settings.PROCESSING_LEASE_SECONDS)
+
+
+class Lease:
+    """The right to work on a claimed document, renewed by a thread until the block ends."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.token = document.attempt
+        self._lost = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def __enter__(self) -> "Lease":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raises LeaseLost as soon as it is known."""
+        if self._lost.is_set():
+            raise LeaseLost
+
+    def update(self, **values: Any) -> None:
+        """Write to the document's row, if the attempt is still ours. Raises LeaseLost."""
+        self.check()
+        rows = Document.objects.filter(id=self.document.id, attempt=self.token)
+        if not rows.update(**values, updated_at=timezone.now()):
+            self._lost.set()
+            raise LeaseLost
+        for name, value in values.items():
+            setattr(self.document, name, value)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction in which the document's row is locked and the attempt is ours. Raises LeaseLost."""
+        with transaction.atomic():
+            rows = Document.objects.select_for_update().filter(id=self.document.id, attempt=self.token)
+            if not rows.values_list("id").first():
+                self._lost.set()
+                raise LeaseLost
+            yield
+
+    def release(self, *, wait: float, reason: str) -> None:
+        """Give the document back, to be tried again in ``wait`` seconds, give or take a third."""
+        pause = wait * random.uniform(2 / 3, 4 / 3)  # noqa: S311  (jitter, not a secret)
+        due = timezone.now() + timedelta(seconds=pause)
+        self.update(attempt=None, lease_expires_at=None, due_at=due, waiting_for=reason)
+
+    def _renew(self) -> None:
+        try:
+            while not self._ended.wait(settings.PROCESSING_LEASE_SECONDS / 3):
+                self._renew_once()
+                if self._lost.is_set():
+                    return
+        finally:
+            connection.close()
+
+    def _renew_once(self) -> None:
+        rows = Document.objects.filter(id=self.document.id, attempt=self.token)
+        try:
+            if not rows.update(lease_expires_at=_expiry()):
+                self._lost.set()
+        except DatabaseError as error:
+            logger.warning("The lease of document %s could not be renewed: %s", self.document.id, error)
+            connection.close()
