@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg2
+
 from ragsite.embedded.errors import CannotStart
 from ragsite.embedded.identity import adopt, postgres_identity
 from ragsite.embedded.machine import cores, free_megabytes, memory_megabytes, wheel_folder
@@ -41,6 +43,21 @@ class PostgresServer:
     @property
     def is_initialised(self) -> bool:
         return self.folder.exists()
+
+    def is_ready(self) -> bool:
+        """Whether a connection succeeds; tried only when the server has noted that it would, for it logs refusals."""
+        try:
+            noted = (self.folder / "postmaster.pid").read_text().split("\n")[-2].strip() == "ready"
+        except (OSError, IndexError):
+            return False
+        return noted and self._answers()
+
+    def _answers(self) -> bool:
+        try:
+            psycopg2.connect(self.layout.database_url, connect_timeout=2).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
 
     def program(self) -> Program:
         """SIGINT is PostgreSQL's fast stop; SIGQUIT its immediate one, which the next start recovers from."""

@@ -10,8 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg2
-
 from ragsite.embedded.engines import encoder_program, sandbox_program, uses_own_encoder
 from ragsite.embedded.errors import CannotStart
 from ragsite.embedded.lock import InstanceLock, counted_as_user, wait_for_users
@@ -53,7 +51,7 @@ def servers(layout: Layout, postgres_settings: Mapping[str, str] | None = None) 
     found = []
     if not os.environ.get("DATABASE_URL"):
         server = PostgresServer(layout, postgres_settings or {})
-        found.append(Service(server.program(), lambda: postgres_answers(layout.database_url)))
+        found.append(Service(server.program(), server.is_ready))
     if not os.environ.get("REDIS_URL"):
         found.append(Service(valkey_program(layout), lambda: accepts(layout.valkey_socket)))
     return found
@@ -65,15 +63,6 @@ def engines(layout: Layout) -> list[Service]:
     if uses_own_encoder():
         found.append(Service(encoder_program(layout), lambda: accepts(layout.encoder_socket)))
     return found
-
-
-def postgres_answers(url: str) -> bool:
-    """Whether a connection to the database succeeds now."""
-    try:
-        psycopg2.connect(url, connect_timeout=2).close()
-    except psycopg2.OperationalError:
-        return False
-    return True
 
 
 def initialise(layout: Layout) -> bool:

@@ -6,19 +6,18 @@ import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from ragsite.embedded.engines import encoder_program, model_builder, sandbox_program, uses_own_encoder
 from ragsite.embedded.errors import CannotStart
 from ragsite.embedded.lock import InstanceLock
 from ragsite.embedded.machine import cores
 from ragsite.embedded.program import Program, python
-from ragsite.embedded.services import initialise, servers
+from ragsite.embedded.services import engines, initialise, servers
 from ragsite.layout import Layout
 from ragsite.supervisor.checks import already_running, listen, make_folders
 from ragsite.supervisor.loop import StopRequested, Supervisor
 from ragsite.supervisor.output import Output
 from ragsite.supervisor.probe import Probe, local_address
 
-STOP_ORDER = (("web", "beat", "worker", "prepare", "model", "encoder", "sandbox"), ("valkey",), ("postgres",))
+STOP_ORDER = (("web", "beat", "worker", "prepare", "encoder", "sandbox"), ("valkey",), ("postgres",))
 
 
 @dataclass(frozen=True)
@@ -101,24 +100,13 @@ class Site:
             prepare = self.supervisor.start(prepare_program(writer), restarts=False)
         finally:
             os.close(writer)
-        self.supervisor.start(sandbox_program(self.layout))
-        if uses_own_encoder():
-            self._start_encoder()
+        for engine in engines(self.layout):
+            self.supervisor.start(engine.program)
         self._wait_for_end("prepare", 600)
         with os.fdopen(reader) as report:
             text = report.read()
         assert prepare.exit_code == 0  # noqa: S101
         return json.loads(text) if text else {}
-
-    def _start_encoder(self) -> None:
-        from ragsite.encoder.build import is_built
-
-        model = os.environ.get("EMBEDDING_MODEL") or "multilingual-e5-small"
-        if not is_built(model, self.layout.models_dir):
-            self.supervisor.say("making the embedding model, once")
-            self.supervisor.start(model_builder(self.layout), restarts=False)
-            self._wait_for_end("model", 600)
-        self.supervisor.start(encoder_program(self.layout))
 
     def _wait_for_end(self, name: str, seconds: float) -> None:
         child = self.supervisor.children[name]
