@@ -150,7 +150,7 @@ class IdempotencyKey(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["owner", "key"], name="accounts_idempotencykey_owner_key_uniq"),
             models.CheckConstraint(
-                condition=Q(status=None) | Q(status__range=(200, 299)), name="accounts_idempotencykey_status_check"
+                condition=Q(status=None) | Q(status__range=(200, 299)), name="accounts_idempotencykey_success_check"
             ),
         ]
         indexes = [

@@ -114,6 +114,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='idempotencykey',
-            constraint=models.CheckConstraint(condition=models.Q(('status', None), ('status__range', (200, 299)), _connector='OR'), name='accounts_idempotencykey_status_check'),
+            constraint=models.CheckConstraint(condition=models.Q(('status', None), ('status__range', (200, 299)), _connector='OR'), name='accounts_idempotencykey_success_check'),
         ),
     ]
