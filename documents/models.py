@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Func, Q
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Lower, Now
+from django.utils import timezone
 
 from documents.querysets import FILENAME_WORDS, ChunkQuerySet, CollectionQuerySet, DocumentQuerySet
 from ragsite.fields import HalfVectorField, new_id
@@ -150,6 +151,16 @@ class Document(models.Model):
 
     def __str__(self) -> str:
         return self.filename
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """What the present stage will still take at its rate so far; None while there is no rate to go by."""
+        if self.status == self.Status.PROCESSED:
+            return 0.0
+        if self.stage_started_at is None or not 0 < self.stage_progress < 1:
+            return None
+        elapsed = (timezone.now() - self.stage_started_at).total_seconds()
+        return round(elapsed / self.stage_progress * (1 - self.stage_progress), 1)
 
 
 class Membership(models.Model):

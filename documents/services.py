@@ -133,6 +133,12 @@ def add_to_collections(*, owner: "User", documents: Iterable[UUID], collections:
             _insert_memberships(owner, documents, collections)
 
 
+def rename_document(*, document: Document, filename: str) -> None:
+    """Give a document another name; its content type, chunks and citations stay as they are."""
+    document.filename = clean_filename(filename)
+    document.save(update_fields=["filename", "updated_at"])
+
+
 def set_collections(*, document: Document, collections: Sequence[Collection]) -> None:
     """Make these the collections of the document."""
     with transaction.atomic():

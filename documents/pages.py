@@ -1,0 +1,61 @@
+"""Pages as pictures, and where on them a passage stands. PDFs only: other formats are shown as text."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+
+from documents.models import Document, DocumentText
+from ragsite.extraction import PDF, Box
+from ragsite.sandbox import SandboxClient
+
+PICTURE_WIDTH = 1200
+T = TypeVar("T")
+
+
+class NoSuchPage(LookupError):
+    """The document has no picture of such a page."""
+
+
+def page_picture(document: Document, number: int) -> bytes:
+    """A page as WebP, drawn once and then kept beside the document's file.
+
+    Raises NoSuchPage, ExtractionRefused when the page cannot be drawn, SandboxUnavailable when nothing can be now.
+    """
+    _check(document, number)
+    name = f"{document.owner_id}/{document.id}/pages/{number}-{PICTURE_WIDTH}.webp"
+    if default_storage.exists(name):
+        with default_storage.open(name) as kept:
+            return kept.read()
+    data = _with_file(
+        document, lambda client, file: client.render_page(file, number, width=PICTURE_WIDTH, image_format="webp").data
+    )
+    if Document.objects.filter(id=document.id).exists():  # deleted while it was drawn: nothing may stay behind
+        default_storage.save(name, ContentFile(data))
+    return data
+
+
+def passage_boxes(document: Document, number: int, start: int, end: int) -> list[Box]:
+    """Where ``text[start:end]`` of the document stands on a page: a box a line, as fractions of the page's size."""
+    _check(document, number)
+    pages = DocumentText.objects.values_list("pages", flat=True).filter(document=document.id).first() or []
+    page = next((entry for entry in pages if entry["number"] == number), None)
+    if page is None:
+        raise NoSuchPage
+    first, last = max(start, page["start"]) - page["start"], min(end, page["end"]) - page["start"]
+    if first >= last:
+        return []
+    return _with_file(document, lambda client, file: client.locate(file, number, first, last))
+
+
+def _check(document: Document, number: int) -> None:
+    if document.content_type != PDF or not 1 <= number <= (document.page_count or 0):
+        raise NoSuchPage
+
+
+def _with_file(document: Document, ask: "Callable[..., T]") -> T:
+    client = SandboxClient(settings.LAYOUT.sandbox_socket)
+    with default_storage.open(document.file.name) as file:
+        return ask(client, file)

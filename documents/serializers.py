@@ -1,0 +1,140 @@
+"""Documents, collections and passages as JSON."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from documents.models import Chunk, Collection, Document
+from documents.search import Hit, highlights
+
+
+class CollectionSerializer(serializers.ModelSerializer[Collection]):
+    document_count = serializers.IntegerField(read_only=True)
+
+    class Meta:
+        model = Collection
+        fields = ("id", "name", "document_count", "created_at", "updated_at")
+        read_only_fields = ("created_at", "updated_at")
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    retryable = serializers.BooleanField()
+
+
+class DocumentSerializer(serializers.ModelSerializer[Document]):
+    """A document as every endpoint shows it."""
+
+    collections = serializers.SerializerMethodField()
+    error = serializers.SerializerMethodField()
+    remaining_seconds = serializers.FloatField(read_only=True, allow_null=True)
+
+    class Meta:
+        model = Document
+        fields = (
+            "id", "filename", "title", "content_type", "size", "language", "status", "searchable", "stage_progress",
+            "stage_seconds", "remaining_seconds", "waiting_for", "page_count", "chunk_count", "collections", "error",
+            "uploaded_at", "processed_at", "updated_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    def get_collections(self, document: Document) -> list[str]:
+        return [str(membership.collection_id) for membership in document.memberships.all()]
+
+    def get_error(self, document: Document) -> dict[str, Any] | None:
+        if not document.error_code:
+            return None
+        error = {"code": document.error_code, "detail": document.error_detail, "retryable": document.error_retryable}
+        return ErrorSerializer(error).data
+
+    get_error.__annotations__["return"] = ErrorSerializer(allow_null=True)
+
+
+class UploadSerializer(serializers.Serializer[Any]):
+    file = serializers.FileField(allow_empty_file=True, max_length=None)
+    collection = serializers.ListField(child=serializers.UUIDField(), required=False, help_text="May be repeated.")
+
+
+class DocumentChangeSerializer(serializers.Serializer[Any]):
+    filename = serializers.CharField(required=False, max_length=255)
+    collections = serializers.ListField(child=serializers.UUIDField(), required=False, max_length=100)
+
+
+class PageSerializer(serializers.Serializer[Any]):
+    number = serializers.IntegerField()
+    start = serializers.IntegerField()
+    end = serializers.IntegerField()
+
+
+class TextSerializer(serializers.Serializer[Any]):
+    text = serializers.CharField()
+    pages = PageSerializer(many=True)
+
+
+class BoxSerializer(serializers.Serializer[Any]):
+    """A rectangle as fractions of the page's width and height, from the top left corner."""
+
+    left = serializers.FloatField()
+    top = serializers.FloatField()
+    right = serializers.FloatField()
+    bottom = serializers.FloatField()
+
+
+class BoxesSerializer(serializers.Serializer[Any]):
+    page = serializers.IntegerField()
+    boxes = BoxSerializer(many=True)
+
+
+class BoxesQuerySerializer(serializers.Serializer[Any]):
+    start = serializers.IntegerField(min_value=0)
+    end = serializers.IntegerField(min_value=1)
+
+
+class ChunkSerializer(serializers.ModelSerializer[Chunk]):
+    class Meta:
+        model = Chunk
+        fields = ("position", "kind", "start", "end", "page", "headings", "text", "token_count")
+        read_only_fields = fields
+
+
+class SearchSerializer(serializers.Serializer[Any]):
+    query = serializers.CharField(max_length=4000)
+    limit = serializers.IntegerField(min_value=1, max_value=100, default=10)
+    documents = serializers.ListField(child=serializers.UUIDField(), required=False, max_length=1000)
+    collections = serializers.ListField(child=serializers.UUIDField(), required=False, max_length=100)
+
+
+class SpanSerializer(serializers.Serializer[Any]):
+    start = serializers.IntegerField()
+    end = serializers.IntegerField()
+
+
+class ScoresSerializer(serializers.Serializer[Any]):
+    words = serializers.FloatField()
+    meaning = serializers.FloatField()
+
+
+class ResultSerializer(serializers.Serializer[Any]):
+    """A passage that was found. Offsets are code points into the document's text."""
+
+    document = serializers.UUIDField(source="document_id")
+    filename = serializers.CharField()
+    page = serializers.IntegerField(allow_null=True)
+    position = serializers.IntegerField()
+    start = serializers.IntegerField()
+    end = serializers.IntegerField()
+    text = serializers.CharField()
+    headings = serializers.ListField(child=serializers.CharField())
+    score = serializers.FloatField()
+    scores = ScoresSerializer(source="*")
+    highlights = serializers.SerializerMethodField()
+
+    def get_highlights(self, hit: Hit) -> list[dict[str, int]]:
+        return [{"start": start, "end": end} for start, end in highlights(hit, self.context["query"])]
+
+    get_highlights.__annotations__["return"] = SpanSerializer(many=True)
+
+
+class SearchResultsSerializer(serializers.Serializer[Any]):
+    results = ResultSerializer(many=True)
