@@ -1,9 +1,13 @@
 """The Celery application."""
 
 import os
+import signal
+from typing import Any
 
 from celery import Celery
+from celery.signals import worker_process_init
 
+from ragsite.embedded.kernel import die_with_parent
 from ragsite.heartbeat import Heartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ragsite.settings")
@@ -11,3 +15,9 @@ app = Celery("ragsite")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.steps["worker"].add(Heartbeat)
+
+
+@worker_process_init.connect
+def end_with_worker(**_: Any) -> None:
+    """A killed worker takes its pool along: what they do is taken up again from the database."""
+    die_with_parent(signal.SIGKILL, os.getppid())

@@ -10,6 +10,9 @@ from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 
+NOT_COLLECTED = ["django_htmx/ext/*"]
+"""Not used here, and their comments name modules that are not there, on which collecting fails."""
+
 
 def ensure_first_administrator() -> dict[str, str] | None:
     """Make `admin` with a generated password when nobody can sign in yet; the name and password, or None.
@@ -34,7 +37,7 @@ def collect_static_files() -> None:
     fingerprint = _static_fingerprint()
     if note.is_file() and note.read_text() == fingerprint:
         return
-    call_command("collectstatic", interactive=False, clear=True, verbosity=0)
+    call_command("collectstatic", interactive=False, clear=True, verbosity=0, ignore_patterns=NOT_COLLECTED)
     note.write_text(fingerprint)
 
 

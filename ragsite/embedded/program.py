@@ -33,6 +33,8 @@ class Program:
     """Runs in the parent before each start."""
     inherit: tuple[int, ...] = ()
     """Open files that the process gets, such as a listening socket."""
+    noise: tuple[str, ...] = ()
+    """Parts of lines of its output that are of no use to anybody here."""
 
     def start(self, output: IO[bytes] | int | None = None) -> subprocess.Popen[bytes]:
         """Start it in a session of its own, so that Ctrl-C in a terminal reaches the supervisor alone."""
@@ -65,11 +67,15 @@ class _Setup:
 
 
 def python(
-    name: str, *arguments: str, environment: Mapping[str, str] | None = None, inherit: tuple[int, ...] = ()
+    name: str,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    inherit: tuple[int, ...] = (),
+    noise: tuple[str, ...] = (),
 ) -> Program:
     """A program of this project, run by the interpreter that runs now."""
-    unbuffered = {"PYTHONUNBUFFERED": "1"}
-    return Program(name, (sys.executable, *arguments), {**unbuffered, **(environment or {})}, inherit=inherit)
+    all_environment = {"PYTHONUNBUFFERED": "1", **(environment or {})}
+    return Program(name, (sys.executable, *arguments), all_environment, inherit=inherit, noise=noise)
 
 
 def accepts(path: Path) -> bool:

@@ -19,6 +19,7 @@ def valkey_program(layout: Layout) -> Program:
         argv=(str(_binary()), str(_configuration_file(layout))),
         folder=layout.valkey_dir,
         prepare=lambda: _write_configuration(layout),
+        noise=("Memory overcommit must be enabled",),  # matters to servers that save to disk
     )
 
 

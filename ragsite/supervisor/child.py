@@ -59,6 +59,9 @@ class Child:
             if len(self._rest) > LONGEST_LINE:
                 yield self._flush()
 
+    def is_of_use(self, line: str) -> bool:
+        return bool(line) and not any(noise in line for noise in self.program.noise)
+
     def _chunks(self) -> Iterator[bytes]:
         try:
             while chunk := os.read(self.descriptor, 65_536):

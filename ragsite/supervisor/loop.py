@@ -76,7 +76,7 @@ class Supervisor:
             self.watch(child.descriptor, lambda: self._relay(child))
 
     def _relay(self, child: Child) -> None:
-        for line in child.read_lines():
+        for line in filter(child.is_of_use, child.read_lines()):
             self.output.line(child.program.name, line)
 
     def pump(self, longest: float | None = None) -> None:

@@ -155,7 +155,8 @@ def worker_program() -> Program:
     options = (f"--concurrency={processes}", "-O", "fair", "--prefetch-multiplier=1", "--loglevel=INFO")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     arguments = ("-m", "celery", "--app=ragsite", "--quiet", "worker", *options, *quiet)
-    return python("worker", *arguments, environment={"REMAP_SIGTERM": "SIGQUIT"})
+    environment = {"REMAP_SIGTERM": "SIGQUIT", "PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
+    return python("worker", *arguments, environment=environment, noise=("Hitting Ctrl+C again",))
 
 
 def beat_program(layout: Layout) -> Program:
