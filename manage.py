@@ -4,6 +4,8 @@
 import os
 import sys
 
+from django.core.exceptions import ImproperlyConfigured
+
 from ragsite.embedded import CannotStart, services_for
 from ragsite.environment import read_dotenv
 
@@ -22,7 +24,7 @@ def main() -> None:
             from django.core.management import execute_from_command_line
 
             execute_from_command_line(sys.argv)
-    except CannotStart as error:
+    except (CannotStart, ImproperlyConfigured) as error:
         sys.exit(f"ragsite: {error}")
 
 

@@ -3,17 +3,23 @@
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
+
 
 def database_from_url(url: str, pool_size: int) -> dict[str, Any]:
     """Django's connection settings for ``postgres://user:password@host:port/name?option=value``.
 
     A Unix socket's folder is given as ``?host=/folder``. With ``pool_size`` > 0 connections come from a pool of that
     many per process (django-db-connection-pool; Django's own pool refuses psycopg2), so that many threads share few.
-    Raises ValueError when the URL is not one of PostgreSQL.
+    Raises ImproperlyConfigured when the URL is not one of PostgreSQL.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"postgres", "postgresql"}:
-        raise ValueError(f"DATABASE_URL must start with postgres://, not {parts.scheme}://")
+        raise ImproperlyConfigured(f"DATABASE_URL must start with postgres://, not {parts.scheme}://")
+    try:
+        port = str(parts.port or "")
+    except ValueError as error:
+        raise ImproperlyConfigured("DATABASE_URL has a port that is no number.") from error
     options = dict(parse_qsl(parts.query))
     host = options.pop("host", "") or parts.hostname or ""
     settings: dict[str, Any] = {
@@ -22,7 +28,7 @@ def database_from_url(url: str, pool_size: int) -> dict[str, Any]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": host,
-        "PORT": str(parts.port or ""),
+        "PORT": port,
         "OPTIONS": {"connect_timeout": 5, **options},
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,

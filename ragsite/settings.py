@@ -5,14 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import environ
-
 from ragsite.databases import database_from_url
-from ragsite.environment import read_dotenv
+from ragsite.environment import SettingsEnv, read_dotenv
 from ragsite.layout import PROJECT_DIR, Layout
 
 read_dotenv()
-env = environ.Env()
+env = SettingsEnv()
 LAYOUT = Layout.from_environment()
 LAYOUT.create()
 TESTING = "pytest" in sys.modules
@@ -23,6 +21,8 @@ RAGSITE_HOST = env("RAGSITE_HOST", default="127.0.0.1")
 RAGSITE_PORT = env.int("RAGSITE_PORT", default=8000)
 RAGSITE_URL = env("RAGSITE_URL", default="")
 PRODUCTION = RAGSITE_URL.startswith("https://")
+RAGSITE_ALLOW_HTTP = env.bool("RAGSITE_ALLOW_HTTP", default=False)
+RAGSITE_TRUSTED_PROXIES = env.int("RAGSITE_TRUSTED_PROXIES", default=1 if PRODUCTION else 0)
 SECRET_KEY = env("RAGSITE_SECRET_KEY", default="") or LAYOUT.secret("secret_key")
 ALLOWED_HOSTS = env.list("RAGSITE_ALLOWED_HOSTS", default=[]) or [
     "localhost",
@@ -101,6 +101,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "ragsite.accounts.context.site",
             ]
         },
     }
@@ -211,6 +212,7 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
+ALLAUTH_TRUSTED_PROXY_COUNT = RAGSITE_TRUSTED_PROXIES
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
@@ -220,6 +222,7 @@ DEFAULT_FROM_EMAIL = env("RAGSITE_FROM_EMAIL", default="ragsite@localhost")
 
 # --- REST -------------------------------------------------------------------------------------------------------------
 THROTTLE = env("RAGSITE_THROTTLE", default="on") != "off"
+ACCOUNT_RATE_LIMITS: dict[str, str] | bool = {} if THROTTLE else False  # {}: allauth's own, of sign-in and reset
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "ragsite.accounts.authentication.ApiTokenAuthentication",
@@ -244,6 +247,7 @@ REST_FRAMEWORK = {
         "messages": env("RAGSITE_THROTTLE_MESSAGES", default="60/min"),
         "uploads": env("RAGSITE_THROTTLE_UPLOADS", default="1200/min"),
     },
+    "NUM_PROXIES": RAGSITE_TRUSTED_PROXIES,  # how many addresses of X-Forwarded-For are believed, from its end
     "EXCEPTION_HANDLER": "ragsite.api.problems.problem_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
@@ -292,7 +296,7 @@ LOGGING = {
     "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env("RAGSITE_LOG_LEVEL", default="INFO")},
-    "loggers": {"httpx": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}, "celery.app.trace": {"level": "WARNING"}},
+    "loggers": {"httpx": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}, "celery.app.trace": {"level": "WARNING"}, "celery.worker.strategy": {"level": "WARNING"}},
 }
 SILENCED_SYSTEM_CHECKS: list[str] = []
 BASE_DIR: Path = PROJECT_DIR
