@@ -22,12 +22,12 @@ def main() -> int:
     options = _parse_arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     operations = _operations(options.extra_operations)
+    warm_up()
     try:
         listener = listen(options.socket)
     except OSError as error:
         logger.error("cannot listen on %s: %s", options.socket, error)
         return 1
-    warm_up()
     surroundings = _confine(operations)
     service = Service(listener, surroundings, options.max_jobs)
     for number in (signal.SIGTERM, signal.SIGINT):

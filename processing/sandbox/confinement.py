@@ -20,17 +20,19 @@ UNPRIVILEGED_ID: Final = 65432
 FONT_FOLDERS: Final = [Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path("/usr/share/X11/fonts")]
 """PDFium reads them for text whose font is not in the file; nothing else on the disk can be opened."""
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 2, 4, 38
 _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWNET = 0x08000000, 0x10000000, 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def confine_service() -> dict[str, bool]:
     """Give up network, files and privileges for good. Returns what is in force, by name."""
+    orphan_signal = _orphan_signal()
     measures = {"network_namespace": _leave_network(), "unprivileged_user": _drop_privileges()}
     measures["no_new_privileges"] = _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     measures["not_dumpable"] = _prctl(_PR_SET_DUMPABLE, 0)
     measures["landlock"] = landlock.allow_reading_only(FONT_FOLDERS)
+    _prctl(_PR_SET_PDEATHSIG, orphan_signal)  # the kernel forgets it when the user changes
     return measures
 
 
@@ -70,6 +72,13 @@ def _drop_privileges() -> bool:
 def mapped_bytes() -> int:
     """The address space that this process uses; to be asked while /proc is in sight."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _orphan_signal() -> int:
+    """The signal that this process gets when its parent dies (0: none)."""
+    number = ctypes.c_int()
+    _libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+    return number.value
 
 
 def _limit_resources(limits: Limits, mapped_bytes: int) -> None:

@@ -1,5 +1,6 @@
 """A program that runs in the foreground and dies with whoever started it."""
 
+import errno
 import os
 import signal
 import socket
@@ -84,8 +85,8 @@ def accepts(path: Path) -> bool:
         probe.settimeout(1)
         try:
             probe.connect(str(path))
-        except OSError:
-            return False
+        except OSError as error:
+            return error.errno == errno.EPROTOTYPE  # the sandbox listens with message boundaries (SOCK_SEQPACKET)
     return True
 
 
