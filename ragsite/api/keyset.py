@@ -188,11 +188,11 @@ def read_cursor(cursor: str, keys: list[Key]) -> Position:
     """Raises InvalidCursor when it was not made here, or for another ordering."""
     try:
         fingerprint, mode, values = signing.loads(cursor, salt=SALT)
-        if fingerprint != _fingerprint(keys):
-            raise InvalidCursor("The cursor belongs to another ordering.")
         parsed = [None if raw is None else key.field.to_python(raw) for key, raw in zip(keys, values, strict=True)]
-    except (signing.BadSignature, ValidationError, TypeError) as error:
-        raise InvalidCursor("The cursor is not valid.") from error
+    except (signing.BadSignature, ValidationError, TypeError, ValueError) as error:
+        raise InvalidCursor("The cursor is not valid here.") from error
+    if fingerprint != _fingerprint(keys):
+        raise InvalidCursor("The cursor belongs to another ordering.")
     return Position(parsed, backwards="b" in mode, inclusive="i" in mode)
 
 

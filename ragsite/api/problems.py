@@ -3,6 +3,7 @@
 ``{"type", "title", "status", "detail", "code"}`` always; ``errors`` (field → messages) when input was invalid.
 """
 
+import errno
 import logging
 import math
 import uuid
@@ -79,6 +80,8 @@ def as_problem(exc: Exception) -> Problem | None:
             return _validation_problem(exceptions.ValidationError(_django_errors(exc)))
         case MultiPartParserError() | SuspiciousOperation() | UnreadablePostError():
             return Problem(400, "parse_error", "The request could not be read.")
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return Problem(507, "disk_full", "The disk is full, nothing was stored. Tell an administrator; try again later.")
         case exceptions.ValidationError():
             return _validation_problem(exc)
         case exceptions.APIException():
