@@ -9,10 +9,10 @@ run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow or not slow"
 
 lint: $(VENV)/requirements-dev.stamp
 	$(BIN)/ruff check .

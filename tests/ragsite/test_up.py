@@ -1,0 +1,463 @@
+"""`manage.py up` as people run it: a real start, every process killed, the supervisor too, and what stops a start."""
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ragsite.embedded import CannotStart
+from ragsite.layout import PROJECT_DIR, Layout
+from ragsite.supervisor import checks
+from ragsite.supervisor.site import Address
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+    pytest.mark.xdist_group("up"),  # the tests share one data folder: making it takes longer than most of them
+]
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do this")
+PATIENCE = 60
+PROCESSES = {
+    "postgres": "pginstall/bin/postgres",
+    "valkey": "valkey-server",
+    "encoder": "ragsite.encoder",
+    "sandbox": "processing.sandbox",
+    "web": "-m gunicorn",
+    "worker": "--quiet worker",
+    "beat": "--quiet beat",
+}
+
+
+def until(condition: Callable[[], object]) -> bool:
+    """Whether the condition came true in time; generous, because the machine may be busy."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+class Instance:
+    """A running `manage.py up`."""
+
+    def __init__(self, folder: Path, user: int | None = None, **environment: str) -> None:
+        self.port = free_port()
+        self.folder = folder
+        self.environment = environment_for(folder, self.port) | environment
+        self.log = Path(tempfile.mkstemp(prefix="ragsite-up-")[1])
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "up"],
+                cwd=PROJECT_DIR,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                user=user,
+            )
+
+    @property
+    def lines(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_until_ready(self) -> "Instance":
+        assert until(lambda: "ready at" in self.lines or self.process.poll() is not None), self.lines
+        assert self.process.poll() is None, self.lines
+        return self
+
+    def status(self, path: str) -> int:
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10).status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(
+            command, cwd=PROJECT_DIR, env=self.environment, capture_output=True, text=True, check=False
+        )
+
+    def pid_of(self, name: str) -> int:
+        """The process that the supervisor has started under this name; 0 while there is none."""
+        children = [pid for pid, parent in parents().items() if parent == self.process.pid]
+        return next((pid for pid in children if PROCESSES[name] in command_line(pid)), 0)
+
+    def end(self) -> None:
+        """Whatever the test did, leave nothing."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(PATIENCE)
+        self.log.unlink()
+
+
+def environment_for(folder: Path, port: int) -> dict[str, str]:
+    others = ("RAGSITE_", "DJANGO_", "EMBEDDING_", "LLM_", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    mine = {"RAGSITE_DATA_DIR": str(folder), "RAGSITE_PORT": str(port), "RAGSITE_DOTENV": os.devnull}
+    return {**kept, **mine, "DATABASE_URL": "", "REDIS_URL": "", "RAGSITE_WORKERS": "1"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def parents() -> dict[int, int]:
+    """The parent of every process that runs now; what has ended and only waits to be noticed does not count."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text().rsplit(")", 1)[1].split()[:2]
+        except OSError:
+            continue
+        if state != "Z":
+            found[int(path.parent.name)] = int(parent)
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    tree, found, border = parents(), set(), {pid}
+    while border:
+        border = {child for child, parent in tree.items() if parent in border}
+        found |= border
+    return found
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def folder(built_model: None, layout: Layout) -> Iterator[Path]:
+    """A data folder below one that only its owner can enter, with the model of the test run."""
+    with tempfile.TemporaryDirectory(prefix="ragsite-") as parent:
+        data = Path(parent) / "var"
+        data.mkdir(mode=0o700)
+        (data / "models").symlink_to(layout.models_dir.resolve())
+        yield data
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path) -> Iterator[Instance]:
+    """A site that runs while this module's first tests do."""
+    instance = Instance(folder)
+    try:
+        yield instance.wait_until_ready()
+    finally:
+        instance.end()
+
+
+@pytest.fixture
+def stopped_folder(site: Instance) -> Path:
+    """The data folder of the site, which is stopped: tests with this fixture come after those with `site`."""
+    if site.process.poll() is None:
+        site.process.terminate()
+        assert site.process.wait(PATIENCE) == 0
+    return site.folder
+
+
+def test_the_first_start_serves_and_shows_a_password_that_signs_in(site: Instance) -> None:
+    assert site.status("/healthz") == 200
+    password = re.search(r"sign in as admin with the password (\S+)", site.lines)
+    assert password
+    code = (
+        f"from django.contrib.auth import authenticate; print(authenticate(username='admin', password='{password[1]}'))"
+    )
+    done = site.manage("shell", "-v0", "-c", code)
+    assert done.stdout == "admin\n", done.stderr
+
+
+def test_a_second_start_says_that_one_is_running_and_where(site: Instance) -> None:
+    done = site.manage("up")
+    assert done.returncode == 1
+    assert f"already running at http://127.0.0.1:{site.port}/ (process {site.process.pid})" in done.stderr
+
+
+def test_each_line_has_the_name_of_its_process(site: Instance) -> None:
+    assert all(re.match(r"[a-z]+ +\| ", line) for line in site.lines.splitlines())
+    assert "postgres | LOG:  database system is ready" in site.lines
+    assert "\x1b" not in site.lines
+
+
+def test_no_process_has_a_secret_in_its_command_line(site: Instance) -> None:
+    secrets = [path.read_text().strip() for path in (site.folder / "secrets").iterdir()]
+    lines = [command_line(pid) for pid in descendants(site.process.pid)]
+    assert secrets
+    assert not [line for line in lines if any(secret in line for secret in secrets)]
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_killed_process_is_told_and_comes_back_without_its_old_children(site: Instance, name: str) -> None:
+    assert until(lambda: site.pid_of(name)), site.lines
+    pid = site.pid_of(name)
+    family = {pid} | descendants(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert until(lambda: f"{name} died (signal 9), restarting in 1 s" in site.lines), site.lines
+    assert until(lambda: site.pid_of(name) not in {0, pid}), site.lines
+    assert until(lambda: not family & parents().keys())
+    assert until(lambda: site.status("/readyz") == 200), site.lines
+
+
+def test_sigterm_stops_every_process_with_code_0_and_the_next_start_is_no_first_one(stopped_folder: Path) -> None:
+    instance = Instance(stopped_folder)
+    try:
+        instance.wait_until_ready()
+        family = descendants(instance.process.pid)
+        instance.process.terminate()
+        assert instance.process.wait(PATIENCE) == 0
+        assert not family & parents().keys()
+        assert "password" not in instance.lines
+        assert "killed" not in instance.lines
+        assert not (stopped_folder / "postgres" / "postmaster.pid").exists()
+    finally:
+        instance.end()
+
+
+def test_kill_9_of_the_supervisor_leaves_no_process_and_the_next_start_works_at_once(stopped_folder: Path) -> None:
+    first = Instance(stopped_folder)
+    try:
+        first.wait_until_ready()
+        assert until(lambda: first.pid_of("beat"))
+        family = descendants(first.process.pid)
+        first.process.kill()
+        first.process.wait()
+        second = Instance(stopped_folder)
+        try:
+            second.wait_until_ready()
+            assert until(lambda: not family & parents().keys())
+        finally:
+            second.end()
+    finally:
+        first.end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_during_the_start_leaves_nothing(stopped_folder: Path, number: signal.Signals) -> None:
+    instance = Instance(stopped_folder)
+    try:
+        assert until(lambda: "postgres |" in instance.lines)
+        family = descendants(instance.process.pid)
+        instance.process.send_signal(number)
+        assert instance.process.wait(PATIENCE) == 0, instance.lines
+        assert not family & parents().keys()
+    finally:
+        instance.end()
+
+
+def test_a_port_in_use_is_told_with_a_way_out(stopped_folder: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = refused(stopped_folder, port)
+    assert f"Port {port} is in use on 127.0.0.1" in done.stderr
+    assert "RAGSITE_PORT=" in done.stderr
+
+
+def test_a_damaged_data_folder_is_told_and_nothing_is_started(stopped_folder: Path) -> None:
+    control = stopped_folder / "postgres" / "global" / "pg_control"
+    aside = stopped_folder / "pg_control"
+    control.rename(aside)
+    try:
+        done = refused(stopped_folder, free_port())
+    finally:
+        aside.rename(control)
+    assert "The data folder is damaged" in done.stderr
+    assert "postgres |" not in done.stdout
+
+
+def refused(folder: Path, port: int) -> subprocess.CompletedProcess[str]:
+    """A start that must fail: with code 1 and a message instead of a traceback."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "up"],
+        cwd=PROJECT_DIR,
+        env=environment_for(folder, port),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("ragsite: ")
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@as_root
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("this machine does not let root mount a file system")
+    try:
+        (tmp_path / "filler").write_bytes(b"x" * 1_000_000)
+        done = refused(tmp_path / "var", free_port())
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert "disk space" in done.stderr.lower() or "No space left" in done.stderr
+
+
+def test_too_little_disk_space_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "free_megabytes", lambda folder: 3)
+    with pytest.raises(CannotStart, match=r"3 MB are free.*200 MB are needed"):
+        checks.make_folders(Layout(tmp_path / "var"))
+
+
+def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotStart, match=r"cannot be used.*RAGSITE_DATA_DIR"):
+        checks.make_folders(Layout(tmp_path / "file" / "var"))
+
+
+@pytest.mark.parametrize("port", ["http", "0", "70000", "-1"])
+def test_a_port_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    monkeypatch.setenv("RAGSITE_PORT", port)
+    with pytest.raises(CannotStart, match=f"RAGSITE_PORT must be a number from 1 to 65535, not {port}"):
+        Address.from_environment()
+
+
+def test_the_address_is_one_that_a_browser_on_this_machine_can_open() -> None:
+    assert Address("0.0.0.0", 80).url == "http://127.0.0.1:80/"
+    assert Address("::", 80).url == "http://[::1]:80/"
+
+
+@as_root
+@pytest.mark.slow
+def test_an_ordinary_user_can_run_the_site(built_model: None, layout: Layout) -> None:
+    user = pwd.getpwnam("nobody")
+    can_read = [sys.executable, "-c", "open('manage.py')"]
+    if subprocess.run(can_read, cwd=PROJECT_DIR, user=user.pw_uid, capture_output=True, check=False).returncode:
+        pytest.skip("Python or the checkout is in a folder that only root can enter")
+    with tempfile.TemporaryDirectory(prefix="ragsite-") as parent:
+        data = Path(parent) / "var"
+        shutil.copytree(layout.models_dir.resolve(), data / "models")
+        for path in (Path(parent), data, *data.rglob("*")):
+            os.chown(path, user.pw_uid, user.pw_gid)
+        instance = Instance(data, user=user.pw_uid, HOME=parent)
+        try:
+            instance.wait_until_ready()
+            assert instance.status("/healthz") == 200
+            family = descendants(instance.process.pid)
+        finally:
+            instance.end()
+        assert not family & parents().keys()
+        assert {path.name for path in Path(parent).iterdir()} == {"var"}
+
+
+def supervise(script: str) -> str:
+    """The output of a script that has a `supervisor`; a process of its own, for it takes over signals and children."""
+    start = (
+        "import signal, time\n"
+        "from ragsite.embedded.program import Program\n"
+        "from ragsite.supervisor import child, loop\n"
+        "from ragsite.supervisor.output import Output\n"
+        "def shell(name, text): return Program(name, ('/bin/sh', '-c', text))\n"
+        "def pump(seconds):\n"
+        "    end = time.monotonic() + seconds\n"
+        "    while time.monotonic() < end: supervisor.pump(0.02)\n"
+        "supervisor = loop.Supervisor(Output())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", start + script],
+        cwd=PROJECT_DIR,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_who_dies_again_and_again_waits_longer_and_longer() -> None:
+    output = supervise(
+        "child.FIRST_PAUSE, child.LONGEST_PAUSE = 0.01, 0.03\n"
+        "crasher = supervisor.start(shell('crasher', 'exit 3'))\n"
+        "pauses = []\n"
+        "plan = crasher.plan_restart\n"
+        "crasher.plan_restart = lambda: pauses.append(plan()) or pauses[-1]\n"
+        "supervisor.wait_until(lambda: len(pauses) >= 4, seconds=30, failure='no restarts')\n"
+        "print(pauses[:4])\n"
+    )
+    assert "crasher ended (code 3), restarting in" in output
+    assert "[0.01, 0.02, 0.03, 0.03]" in output
+
+
+def test_who_lived_long_has_its_failures_forgotten() -> None:
+    output = supervise(
+        "child.STABLE_SECONDS = 0\n"
+        "crasher = supervisor.start(shell('crasher', 'exit 3'))\n"
+        "print([crasher.plan_restart() for _ in range(3)])\n"
+    )
+    assert "[1.0, 1.0, 1.0]" in output
+
+
+def test_who_does_not_stop_is_killed_with_its_children() -> None:
+    output = supervise(
+        "loop.STOP_SECONDS = 0.2\n"
+        "stubborn = supervisor.start(shell('stubborn', \"trap '' TERM; echo trapped; while :; do sleep 1; done\"))\n"
+        "pump(0.5)\n"
+        "supervisor.stop([['stubborn']])\n"
+        "print(stubborn.exit_code)\n"
+    )
+    assert output == "stubborn | trapped\n-9\n"
+
+
+def test_stages_stop_one_after_the_other() -> None:
+    output = supervise(
+        "for name in ('first', 'second'):\n"
+        "    supervisor.start(shell(name, 'trap \"echo stopped; exit\" TERM; while :; do sleep 0.05; done'))\n"
+        "pump(0.5)\n"
+        "supervisor.stop([['second'], ['first']])\n"
+    )
+    assert output.splitlines()[-2:] == ["second   | stopped", "first    | stopped"]
+
+
+def test_a_line_without_end_is_cut_and_odd_bytes_do_no_harm() -> None:
+    output = supervise(
+        "text = r\"printf '\\377\\n'; head -c 100000 /dev/zero | tr '\\0' x; echo; sleep 9\"\n"
+        "supervisor.start(shell('odd', text))\n"
+        "pump(1)\n"
+        "supervisor.stop([])\n"
+    )
+    first, *rest = output.splitlines()
+    assert first == "odd      | \ufffd"
+    assert sum(line.count("x") for line in rest) == 100_000
+    assert max(len(line) for line in rest) < 100_000
+
+
+def test_a_program_that_cannot_be_started_is_told_and_tried_again() -> None:
+    output = supervise("supervisor.start(Program('nothing', ('/nonexistent',)))\nsupervisor.stop([])\n")
+    assert "nothing cannot be started" in output
+    assert "trying again in 1 s" in output
+
+
+def test_as_process_1_it_waits_for_orphans() -> None:
+    output = supervise(
+        "import ctypes, os\n"
+        "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # orphans come to this process, as in a container\n"
+        "child.kill_group = lambda *_: None\n"
+        "parent = supervisor.start(shell('parent', 'sleep 0.2 & echo $!'), restarts=False)\n"
+        "pump(0.6)\n"
+        "print('left', [pid for pid in os.listdir('/proc') if pid.isdigit() and _ppid(pid) == os.getpid()])\n".replace(
+            "_ppid(pid)", "int(open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()[1])"
+        )
+    )
+    assert "left []" in output
