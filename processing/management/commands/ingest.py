@@ -1,0 +1,77 @@
+"""manage.py ingest PATH…: files and folders into a library, processed."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from documents.models import Collection, Document
+from processing.ingesting import Outcome, files_below, progress_of, upload_files, working
+from ragsite.accounts.models import User
+from ragsite.accounts.owners import UnknownOwner, command_owner
+
+POLL_SECONDS = 0.5
+
+
+class Command(BaseCommand):
+    help = "Upload files and folders and process them. An interrupted run goes on where it was when run again."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+        parser.add_argument("--owner", help="Whose library; the first administrator's by default.")
+        parser.add_argument("--collection", help="Put them into the collection of this name, made if need be.")
+
+    def handle(self, *, paths: list[Path], owner: str | None, collection: str | None, **options: Any) -> None:
+        try:
+            user = command_owner(owner)
+        except UnknownOwner as error:
+            raise CommandError(str(error)) from error
+        missing = [str(path) for path in paths if not path.exists()]
+        if missing:
+            raise CommandError(f"There is no {', '.join(missing)}.")
+        collections = [_collection(user, collection)] if collection else []
+        files = files_below(paths)
+        uploads = tqdm(upload_files(user, files, collections), total=len(files), desc="upload ", unit="file")
+        outcomes = list(uploads)
+        documents = list(dict.fromkeys(outcome.document_id for outcome in outcomes if outcome.document_id))
+        try:
+            self._process(documents)
+        except KeyboardInterrupt:
+            self.stderr.write("Interrupted. Nothing is lost: run the same command again to go on.")
+            raise SystemExit(130) from None
+        self._report(outcomes, documents)
+
+    def _process(self, documents: list[Any]) -> None:
+        bar = tqdm(total=len(documents), desc="process", unit="document")
+        with working(), bar:
+            while True:
+                progress = progress_of(documents)
+                bar.set_postfix(chunks=progress.chunks, failed=progress.failed)
+                bar.update(progress.done - bar.n)
+                if progress.done >= len(documents):
+                    return
+                time.sleep(POLL_SECONDS)
+
+    def _report(self, outcomes: list[Outcome], documents: list[Any]) -> None:
+        refused = [outcome for outcome in outcomes if outcome.document_id is None]
+        failed = Document.objects.filter(id__in=documents, status=Document.Status.FAILED)
+        for outcome in refused:
+            self.stderr.write(f"refused  {outcome.path}: {outcome.refusal}")
+        for document in failed:
+            self.stderr.write(f"failed   {document.filename}: {document.error_detail}")
+        new = sum(outcome.created for outcome in outcomes)
+        known = len(outcomes) - new - len(refused)
+        progress = progress_of(documents)
+        self.stdout.write(
+            f"{new} new, {known} already there, {len(refused)} refused, {progress.failed} failed; {progress.chunks} chunks"
+        )
+        if outcomes and len(refused) == len(outcomes):
+            raise CommandError("None of the files could be taken.")
+
+
+def _collection(owner: User, name: str) -> Collection:
+    known = Collection.objects.for_user(owner).filter(name__iexact=name).first()
+    return known or Collection.objects.create(owner=owner, name=name)

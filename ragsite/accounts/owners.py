@@ -1,0 +1,20 @@
+"""Whose library a command works on."""
+
+from ragsite.accounts.models import User
+
+
+class UnknownOwner(LookupError):
+    """There is no such user; the message says what to do."""
+
+
+def command_owner(username: str | None) -> User:
+    """The user of this name; without one the first administrator. Raises UnknownOwner."""
+    if username:
+        user = User.objects.filter(username=username).first()
+        if user is None:
+            raise UnknownOwner(f"There is no user {username!r}. Make one: manage.py create_token {username} --create …")
+        return user
+    first = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    if first is None:
+        raise UnknownOwner("There is no administrator yet. Start the site once (manage.py up), or name an --owner.")
+    return first
