@@ -56,12 +56,9 @@ class TextBuilder:
 
 
 def first_heading(text: str, blocks: list[Block]) -> str | None:
-    """The highest of the first page's headings, as a title."""
-    headings = [block for block in blocks if block.kind == "heading" and block.page in (None, 1)]
-    if not headings:
-        return None
-    highest = min(headings, key=lambda block: block.level or 6)
-    return clean(text[highest.start : highest.end])[:300]
+    """The first heading, as a title."""
+    headings = (text[block.start : block.end] for block in blocks if block.kind == "heading")
+    return next((clean(heading)[:300] for heading in headings), None)
 
 
 def refuse_too_long(length: int, limits: Limits) -> None:

@@ -18,16 +18,66 @@ _DECLARED = re.compile(
 _DECLARATION_WITHIN: Final = 4096
 _XML_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*>")
 _SKIPPED: Final = frozenset(
-    "script style noscript template head nav footer svg math iframe object embed canvas audio video select datalist "
-    "button dialog".split()
+    {
+        "script",
+        "style",
+        "noscript",
+        "template",
+        "head",
+        "nav",
+        "footer",
+        "svg",
+        "math",
+        "iframe",
+        "object",
+        "embed",
+        "canvas",
+        "audio",
+        "video",
+        "select",
+        "datalist",
+        "button",
+        "dialog",
+    }
 )
 _SKIPPED_ROLES: Final = frozenset({"navigation", "banner", "contentinfo", "search", "menu", "menubar", "toolbar"})
 _SKIPPED_CLASSES: Final = frozenset(
     {"mw-editsection", "noprint", "navbox", "mw-jump-link", "visually-hidden", "sr-only"}
 )
 _BLOCKS: Final = frozenset(
-    "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure form header "
-    "hgroup hr html legend main p section summary tr td th tbody thead tfoot".split()
+    {
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "caption",
+        "center",
+        "dd",
+        "details",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "form",
+        "header",
+        "hgroup",
+        "hr",
+        "html",
+        "legend",
+        "main",
+        "p",
+        "section",
+        "summary",
+        "tr",
+        "td",
+        "th",
+        "tbody",
+        "thead",
+        "tfoot",
+    }
 )
 _HEADINGS: Final = {f"h{level}": level for level in range(1, 7)}
 _LISTS: Final = frozenset({"ul", "ol", "menu"})

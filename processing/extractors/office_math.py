@@ -40,6 +40,7 @@ def _marked(element: etree._Element, name: str, mark: str) -> str:
 
 def _attribute(element: etree._Element, name: str) -> str | None:
     """A property's value, like the sign of a sum."""
-    for found in element.iterfind("{*}%sPr/{*}%s" % (etree.QName(element).localname, name)):
+    path = f"{{*}}{etree.QName(element).localname}Pr/{{*}}{name}"
+    for found in element.iterfind(path):
         return next((str(value) for value in found.attrib.values()), None)
     return None

@@ -13,13 +13,14 @@ from typing import Final
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
-from processing.extractors.blocks import SEPARATOR, Report, clean, first_heading, refuse_too_long
+from processing.extractors.blocks import SEPARATOR, Report, clean, refuse_too_long
 from processing.extractors.pdf_text import PageText, Paragraph, read_page
 from ragsite.extraction import Block, BlockKind, Extraction, ExtractionRefused, Limits, Page
 
 _HEADING_LENGTH: Final = 160
 _HEADING_LINES: Final = 3
 _LARGER: Final = 1.12
+_NEARLY: Final = 0.8
 _BOLD_WEIGHT: Final = 600
 _DEEPEST: Final = 6
 _LIST_ITEM = re.compile(r"(?:[•‣◦▪●○■□–*·-]|\(?(?:\d{1,3}|[a-z])[.)])\s")
@@ -72,6 +73,8 @@ def open_pdf(data: mmap | bytes) -> Iterator[pdfium.PdfDocument]:
     except pdfium.PdfiumError as error:
         raise _refusal(error) from error
     try:
+        if document.get_formtype() != pdfium_c.FORMTYPE_NONE:
+            document.init_forms()
         yield document
     finally:
         document.close()
@@ -99,7 +102,7 @@ def extract(data: mmap | bytes, limits: Limits, report: Report) -> Extraction:
     if not reading.passages:
         raise ExtractionRefused("no_text", NO_TEXT)
     text, blocks = "".join(reading.parts), _blocks(reading.passages)
-    title = metadata.get("title") or first_heading(text, blocks)
+    title = metadata.get("title") or _title(reading.passages, blocks)
     return Extraction(text, reading.pages, blocks, title, count, metadata)
 
 
@@ -122,7 +125,7 @@ def _read_one(document: pdfium.PdfDocument, index: int, reading: _Reading) -> No
         reading.pages.append(Page(index + 1, start, start))
         return
     textpage = page.get_textpage()
-    content = read_page(textpage)
+    content = read_page(page, textpage)
     if content.text and reading.parts:
         reading.parts.append(SEPARATOR)
         start += len(SEPARATOR)
@@ -147,13 +150,15 @@ def _passages(textpage: pdfium.PdfTextPage, content: PageText, offset: int, numb
             offset + paragraph.start,
             offset + paragraph.end,
             number,
-            text if len(text) <= _HEADING_LENGTH else text[:_HEADING_LENGTH] + "…",
+            text[: _HEADING_LENGTH + 1],
             _font_size(textpage, paragraph.first_unit),
             paragraph.lines,
             paragraph.is_table,
             _could_be_heading(paragraph) and _is_all_bold(textpage, paragraph),
             position in (0, 1, last - 1, last),
         )
+    for start, end, _ in content.notes:
+        yield _Passage(offset + start, offset + end, number, content.text[start:end], 0.0, 1, False, False, False)
 
 
 def _could_be_heading(paragraph: Paragraph) -> bool:
@@ -165,6 +170,8 @@ def _font_size(textpage: pdfium.PdfTextPage, unit: int) -> float:
     index = pdfium_c.FPDFText_GetCharIndexFromTextIndex(textpage, unit)
     matrix = pdfium_c.FS_MATRIX()
     pdfium_c.FPDFText_GetMatrix(textpage, index, ctypes.byref(matrix))
+    if abs(matrix.b) > abs(matrix.a):
+        return 0.0  # it runs up or down the page's edge: a stamp, no heading
     scale = math.hypot(matrix.c, matrix.d) or 1.0
     return round(pdfium_c.FPDFText_GetFontSize(textpage, index) * scale * 2) / 2
 
@@ -196,11 +203,19 @@ def _blocks(passages: list[_Passage]) -> list[Block]:
     ]
 
 
+def _title(passages: list[_Passage], blocks: list[Block]) -> str | None:
+    """The first of the first page's headings that is hardly smaller than its largest."""
+    starts = {block.start for block in blocks if block.kind == "heading" and block.page == 1}
+    headings = [passage for passage in passages if passage.start in starts]
+    largest = max((passage.size for passage in headings), default=0)
+    return next((passage.text for passage in headings if passage.size >= _NEARLY * largest), None)
+
+
 def _body_size(passages: list[_Passage]) -> float:
     """The size of most of the text's letters."""
     sizes: Counter[float] = Counter()
     for passage in passages:
-        sizes[passage.size] += passage.end - passage.start
+        sizes[passage.size] += (passage.end - passage.start) * (passage.size > 0)
     return sizes.most_common(1)[0][0]
 
 

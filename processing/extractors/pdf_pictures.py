@@ -35,8 +35,9 @@ def locate(data: mmap | bytes, page: int, start: int, end: int) -> list[Box]:
     with open_pdf(data) as document:
         found = _page(document, page)
         textpage = found.get_textpage()
-        content = read_page(textpage)
+        content = read_page(found, textpage)
         rectangles = [_around(textpage, low, high) for low, high in _by_line(content, content.units(start, end))]
+        rectangles += [box for low, high, box in content.notes if low < end and start < high]
         return [_on_picture(found, rectangle) for rectangle in rectangles if rectangle is not None]
 
 

@@ -10,16 +10,20 @@ import re
 import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
-LINE_END: Final = re.compile(r"\r\n|\n|\r|\ufffe")
+from processing.extractors.pdf_notes import Rectangle, read_notes
+
+_LINE_END = re.compile(r"\r\n|\n|\r|\ufffe")
+_LAM_ALEF = re.compile("[\u0622\u0623\u0625\u0627]\u0644")
 _SPECIAL = re.compile(
-    r"[\x00-\x1f\x7f-\xa0\u00ad\u200b\u2060\ufeff\uffff\ufb00-\ufdff\ufe70-\ufefc]"
-    r"|[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]| {2,}"
+    r"[\x00-\x1f\x7f-\xa0\u00ad\u200b\u2060\ufeff\ufffe\uffff\ufb00-\ufdff\ufe70-\ufefc]"
+    r"|[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]| {2,}|(?<=[A-Za-z])\u21b5(?=[a-z-])"
 )
 _BULLET = re.compile(r"(?:[•‣◦▪●○■□–—*·-]|\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)])\s")
 _NUMBER = re.compile(r"[($€£¥]*[-–—+]?\d[\d.,]*[%)]*|[$€£¥%)—–-]+")
@@ -82,6 +86,8 @@ class PageText:
     text: str = ""
     paragraphs: list[Paragraph] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
+    notes: list[tuple[int, int, Rectangle]] = field(default_factory=list)
+    """Notes and filled-in fields at the text's end: their offsets and their place in points."""
     _runs: list[Run] = field(default_factory=list)
     _parts: list[str] = field(default_factory=list)
     _length: int = 0
@@ -120,8 +126,19 @@ class PageText:
         return self
 
 
-def read_page(textpage: pdfium.PdfTextPage) -> PageText:
-    """The page's text, always the same for the same page."""
+def read_page(page: pdfium.PdfPage, textpage: pdfium.PdfTextPage) -> PageText:
+    """The page's text, always the same for the same page: what is printed, then what is noted or filled in."""
+    content = _printed(textpage)
+    for note in read_notes(page):
+        if content.length:
+            content.add("\n\n", 0, 0)
+        start = content.length
+        content.add(note.text, 0, 0)
+        content.notes.append((start, content.length, note.box))
+    return content.finish()
+
+
+def _printed(textpage: pdfium.PdfTextPage) -> PageText:
     raw = raw_text(textpage)
     lines = _lines(textpage, raw)
     page = PageText(lines=lines)
@@ -129,22 +146,33 @@ def read_page(textpage: pdfium.PdfTextPage) -> PageText:
         if page.length:
             page.add("\n\n", 0, 0)
         _add_paragraph(page, group, raw)
-    return page.finish()
+    return page
 
 
 def raw_text(textpage: pdfium.PdfTextPage) -> str:
     """PDFium's text as UTF-16 units, one character each, so that positions are PDFium's text indices."""
     text = textpage.get_text_range(errors="surrogatepass")
-    if text.isascii() or max(text) <= "\uffff":
+    if text.isascii():
         return text
-    units = memoryview(text.encode("utf-16-le", "surrogatepass")).cast("H")
-    return "".join(map(chr, units))
+    if max(text) > "\uffff":
+        units = memoryview(text.encode("utf-16-le", "surrogatepass")).cast("H")
+        text = "".join(map(chr, units))
+    return _LAM_ALEF.sub(lambda match: _in_order(textpage, match), text)
+
+
+def _in_order(textpage: pdfium.PdfTextPage, match: re.Match[str]) -> str:
+    """An Arabic lam-alef is one glyph of two letters, which PDFium turns round with the line: turn them back."""
+    first, second = match.group()[0], match.group()[1]
+    one_glyph = _box(textpage, match.start()) == _box(textpage, match.start() + 1)
+    return second + first if one_glyph else first + second
 
 
 def _lines(textpage: pdfium.PdfTextPage, raw: str) -> list[Line]:
     lines: list[Line] = []
     start = 0
-    for end_mark in [*LINE_END.finditer(raw), None]:
+    for end_mark in [*_LINE_END.finditer(raw), None]:
+        if end_mark is not None and end_mark.group() == "\ufffe" and not _is_hyphen(textpage, end_mark.start()):
+            continue  # a letter that the file gives no meaning to
         end = end_mark.start() if end_mark else len(raw)
         stripped = raw[start:end].strip()
         if stripped:
@@ -153,6 +181,11 @@ def _lines(textpage: pdfium.PdfTextPage, raw: str) -> list[Line]:
             lines.append(_measured(textpage, stripped, first, hyphenated))
         start = end_mark.end() if end_mark else end
     return lines
+
+
+def _is_hyphen(textpage: pdfium.PdfTextPage, unit: int) -> bool:
+    index = pdfium_c.FPDFText_GetCharIndexFromTextIndex(textpage, unit)
+    return index >= 0 and pdfium_c.FPDFText_IsHyphen(textpage, index) == 1
 
 
 def _measured(textpage: pdfium.PdfTextPage, text: str, start: int, hyphenated: bool) -> Line:
@@ -195,7 +228,7 @@ def _paragraphs(lines: list[Line]) -> list[list[Line]]:
 
 def _usual_leading(lines: list[Line]) -> float:
     """The usual distance between baselines, in points."""
-    steps = [a.bottom - b.bottom for a, b in zip(lines, lines[1:], strict=False)]
+    steps = [a.bottom - b.bottom for a, b in pairwise(lines)]
     plausible = [step for step, line in zip(steps, lines, strict=False) if 0.7 < step / max(line.height, 0.1) < 2.2]
     return median(plausible) if plausible else 0.0
 
@@ -236,7 +269,7 @@ def _split_block(block: list[Line]) -> list[list[Line]]:
     left, right = min(line.left for line in block), max(line.right for line in block)
     rows = _rows(block)
     paragraphs = [[block[0]]]
-    for position, (line, following) in enumerate(zip(block, block[1:], strict=False)):
+    for position, (line, following) in enumerate(pairwise(block)):
         if line.hyphenated or _on_one_line(line, following):
             together = True
         elif rows[position] or rows[position + 1]:
@@ -313,6 +346,10 @@ def _plain(special: str) -> str:
         return special.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     if special[0] in " \t\xa0":
         return " "
+    if special == "\u21b5":
+        return "ff"  # what a widespread PDF writer makes of this ligature
+    if special == "\ufffe":
+        return "\ufffd"
     if special[0] >= "\ufb00":
         return unicodedata.normalize("NFKC", special) if special[0] <= "\ufefc" else ""
     return ""
@@ -331,7 +368,7 @@ def _add_joint(page: PageText, line: Line, following: Line, raw: str, is_table: 
 
 
 def _is_one_word(before: str, after: str, raw: str) -> bool:
-    """Whether a hyphen at a line's end only divides a word: not before a capital, nor where the page has it elsewhere."""
+    """Whether a hyphen at a line's end only divides a word: not before a capital, nor if the page has it elsewhere."""
     first, second = _WORD_BEFORE.search(before), _WORD_AFTER.match(after)
     if first is None or second is None or not second.group()[0].islower():
         return False

@@ -1,4 +1,4 @@
-"""Making the sandbox service warm: whatever a job will need is loaded before the files of the machine are out of reach."""
+"""Making the sandbox warm: whatever a job will need is loaded before the machine's files are out of reach."""
 
 import encodings
 import importlib
