@@ -11,14 +11,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as DeadlineExceeded
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import psycopg2
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -53,6 +53,18 @@ def readyz(request: HttpRequest) -> JsonResponse:
     ill = {name for name, part in parts.items() if not part["ok"]}
     status = "unavailable" if ill & REQUIRED else "degraded" if ill else "ok"
     return JsonResponse({"status": status, "parts": parts}, status=503 if status == "unavailable" else 200)
+
+
+class HealthMiddleware:
+    """Answers both before any other middleware: probes come by address, not by a name of ALLOWED_HOSTS, without HTTPS."""
+
+    answers: ClassVar[dict[str, Callable[[HttpRequest], HttpResponse]]] = {"/healthz": healthz, "/readyz": readyz}
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.answers.get(request.path_info, self.get_response)(request)
 
 
 def probes() -> dict[str, Probe]:

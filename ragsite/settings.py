@@ -36,7 +36,6 @@ CSRF_TRUSTED_ORIGINS = [RAGSITE_URL.rstrip("/")] if RAGSITE_URL else []
 # --- HTTPS: all on as soon as the public address is an https one -----------------------------------------------------
 SECURE_SSL_REDIRECT = PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
@@ -69,6 +68,7 @@ INSTALLED_APPS = [
     "csp",
 ]
 MIDDLEWARE = [
+    "ragsite.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "ragsite.api.middleware.WellFormedInput",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -85,7 +85,7 @@ MIDDLEWARE = [
 RAGSITE_SILK = env.bool("RAGSITE_SILK", default=False)
 if RAGSITE_SILK:  # off unless switched on: it costs time on every request and keeps what users send
     INSTALLED_APPS.append("silk")
-    MIDDLEWARE.insert(3, "silk.middleware.SilkyMiddleware")
+    MIDDLEWARE.insert(4, "silk.middleware.SilkyMiddleware")
     SILKY_AUTHENTICATION = SILKY_AUTHORISATION = True
     SILKY_MAX_REQUEST_BODY_SIZE = SILKY_MAX_RESPONSE_BODY_SIZE = 0
     SILKY_INTERCEPT_PERCENT = env.int("RAGSITE_SILK_PERCENT", default=1)
@@ -190,6 +190,7 @@ LLM_API_KEY = env("LLM_API_KEY", default="")
 LLM_CONTEXT_TOKENS = env.int("LLM_CONTEXT_TOKENS", default=8192)
 LLM_MAX_TOKENS = env.int("LLM_MAX_TOKENS", default=1024)
 LLM_TIMEOUT_SECONDS = env.float("LLM_TIMEOUT_SECONDS", default=60)
+ANSWERS_AT_ONCE = env.int("RAGSITE_ANSWERS_AT_ONCE", default=400)  # of one web process; more are told to come again
 
 # --- People -----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"

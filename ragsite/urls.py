@@ -1,10 +1,9 @@
-"""Where everything is."""
+"""Where everything is; /healthz and /readyz are answered before (ragsite.health.HealthMiddleware)."""
 
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from ragsite import health
 from ragsite.api.docs import SwaggerView
 
 handler400 = "ragsite.api.problems.bad_request"
@@ -18,8 +17,6 @@ api = [
     path("", include("chat.api_urls")),
 ]
 urlpatterns = [
-    path("healthz", health.healthz, name="healthz"),
-    path("readyz", health.readyz, name="readyz"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("settings/", include("ragsite.accounts.urls")),
