@@ -71,6 +71,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _MOST_CONTROLS: Final = 0.02
 _MARKDOWN_NAMES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mkdn"})
 _CSV_NAMES: Final = frozenset({".csv", ".tsv", ".tab"})
+_JSON_NAMES: Final = frozenset({".json", ".jsonl", ".ndjson", ".geojson"})
 _HTML_NAMES: Final = frozenset({".html", ".htm", ".xhtml"})
 
 
@@ -181,6 +182,9 @@ def _sniff_text(text: str, suffix: str) -> str:
         return HTML
     if _is_mail(text, suffix):
         detail = f"This is an e-mail message, which is not read here yet. Save it as PDF or text. {_TAKEN}"
+        raise UnsupportedFormat("unsupported", detail)
+    if suffix in _JSON_NAMES and text.lstrip().startswith(("{", "[")):
+        detail = f"This is JSON data, which is not read here yet. Save it as CSV or text. {_TAKEN}"
         raise UnsupportedFormat("unsupported", detail)
     if suffix in _MARKDOWN_NAMES:
         return MARKDOWN
