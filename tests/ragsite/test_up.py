@@ -106,6 +106,7 @@ def environment_for(folder: Path, port: int) -> dict[str, str]:
     others = ("RAGSITE_", "DJANGO_", "EMBEDDING_", "LLM_", "PYTEST_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     mine = {"RAGSITE_DATA_DIR": str(folder), "RAGSITE_PORT": str(port), "RAGSITE_DOTENV": os.devnull}
+    mine["HOME"] = str(folder.parent)
     return {**kept, **mine, "DATABASE_URL": "", "REDIS_URL": "", "RAGSITE_WORKERS": "1"}
 
 
@@ -187,6 +188,11 @@ def test_a_second_start_says_that_one_is_running_and_where(site: Instance) -> No
     done = site.manage("up")
     assert done.returncode == 1
     assert f"already running at http://127.0.0.1:{site.port}/ (process {site.process.pid})" in done.stderr
+
+
+def test_nothing_is_written_outside_the_data_folder(site: Instance) -> None:
+    assert until(lambda: "is served" in site.lines), "the encoder did not start"
+    assert [path.name for path in site.folder.parent.iterdir()] == [site.folder.name]
 
 
 def test_each_line_has_the_name_of_its_process(site: Instance) -> None:
@@ -372,7 +378,7 @@ def test_an_ordinary_user_can_run_the_site(built_model: None, layout: Layout) ->
         shutil.copytree(layout.models_dir.resolve(), data / "models")
         for path in (Path(parent), data, *data.rglob("*")):
             os.chown(path, OTHER_USER.pw_uid, OTHER_USER.pw_gid)
-        instance = Instance(data, *way, HOME=parent)
+        instance = Instance(data, *way)
         try:
             instance.wait_until_ready()
             assert instance.status("/healthz") == 200
