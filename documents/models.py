@@ -96,6 +96,7 @@ class Document(models.Model):
 
     class Meta:
         db_table = "documents_document"
+        permissions = [("view_document_text", "Can see the titles and texts of people's documents")]
         constraints = [
             # The target of the composite foreign keys of chunks, embeddings, texts and memberships.
             models.UniqueConstraint(fields=["owner", "id"], name="documents_document_owner_id_uniq"),
@@ -135,6 +136,8 @@ class Document(models.Model):
             ),
             # Which languages does an owner's library hold (every search asks, by a loose scan).
             models.Index(fields=["owner", "language"], name="document_language_idx"),
+            # The admin's list by status, newest first (ids are sorted by time).
+            models.Index(fields=["status", "-id"], name="document_admin_idx"),
             # The worker's claim: each owner's next due row; finished documents are not in it.
             models.Index(
                 fields=["owner", "due_at", "id"],

@@ -7,9 +7,13 @@ from django.conf import settings
 from ragsite.encoder.client import EncoderClient
 
 
-@cache
 def encoder() -> EncoderClient:
     """The process's client of the encoder (thread-safe, reconnects by itself)."""
+    return _client()
+
+
+@cache
+def _client() -> EncoderClient:
     if settings.EMBEDDING_BASE_URL:
         return EncoderClient(
             base_url=settings.EMBEDDING_BASE_URL, model=settings.EMBEDDING_MODEL, api_key=settings.EMBEDDING_API_KEY

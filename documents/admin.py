@@ -1,0 +1,99 @@
+"""Documents and collections in the admin: how their processing went, and what can be done about it.
+
+Nobody reads people's texts here without the permission ``documents.view_document_text``.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from documents import services
+from documents.models import Chunk, Collection, Document
+from ragsite.admin_paging import BigTableAdmin
+
+CHUNKS_SHOWN = 50
+TEXT_PERMISSION = "documents.view_document_text"
+
+
+class OwnedAdmin(BigTableAdmin):
+    """Rows that belong to people: found by exact id or by owner, which is what the indexes serve."""
+
+    list_select_related = ("owner",)
+    search_fields = ("id",)
+    search_help_text = "An exact id, or the username of an owner."
+    ordering = ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if not search_term:
+            return queryset, False
+        try:
+            return queryset.filter(id=UUID(search_term)), False
+        except ValueError:
+            return queryset.filter(owner__username=search_term), False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+
+@admin.register(Document)
+class DocumentAdmin(OwnedAdmin):
+    list_display = ("filename", "owner", "status", "content_type", "size", "chunk_count", "error_code", "uploaded_at")
+    list_filter = ("status",)
+    actions = ("retry", "reprocess")
+    fields = (
+        "id", "filename", "owner", "content_type", "size", "status", "searchable", "language", "page_count",
+        "chunk_count", "stage_progress", "stage_times", "error_code", "error_detail", "waiting_for", "attempts",
+        "crashes", "lease_expires_at", "due_at", "uploaded_at", "processed_at", "updated_at",
+    )  # fmt: skip
+    readonly_fields = fields
+    text_fields = ("title", "chunks")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
+        return super().get_queryset(request).defer("title")
+
+    def get_fields(self, request: HttpRequest, obj: Document | None = None) -> tuple[str, ...]:
+        return (*self.fields, *self.text_fields) if request.user.has_perm(TEXT_PERMISSION) else self.fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Document | None = None) -> tuple[str, ...]:
+        return self.get_fields(request, obj)
+
+    @admin.display(description="Seconds by stage")
+    def stage_times(self, document: Document) -> str:
+        return ", ".join(f"{stage} {seconds}" for stage, seconds in document.stage_seconds.items()) or "-"
+
+    @admin.display(description=f"Chunks (the first {CHUNKS_SHOWN})")
+    def chunks(self, document: Document) -> SafeString:
+        rows = Chunk.objects.of(document).listed()[:CHUNKS_SHOWN]
+        cells = ((chunk.position, chunk.page or "-", chunk.token_count, chunk.text) for chunk in rows)
+        head = "<tr><th>#</th><th>Page</th><th>Tokens</th><th>Text</th></tr>"
+        body = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", cells)
+        return format_html("<table>{}{}</table>", SafeString(head), body)
+
+    @admin.action(description="Retry those that failed", permissions=["change"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Document]) -> None:
+        self.message_user(request, f"{services.retry_documents(queryset)} are tried again.", messages.SUCCESS)
+
+    @admin.action(description="Process anew", permissions=["change"])
+    def reprocess(self, request: HttpRequest, queryset: QuerySet[Document]) -> None:
+        self.message_user(request, f"{services.reprocess_documents(queryset)} are processed anew.", messages.SUCCESS)
+
+    def delete_model(self, request: HttpRequest, obj: Document) -> None:
+        services.delete_documents(owner_id=obj.owner_id, documents=[obj.id])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Document]) -> None:
+        for owner_id in set(queryset.values_list("owner_id", flat=True)):
+            ids = queryset.filter(owner_id=owner_id).values_list("id", flat=True)
+            services.delete_documents(owner_id=owner_id, documents=list(ids))
+
+
+@admin.register(Collection)
+class CollectionAdmin(OwnedAdmin):
+    list_display = ("name", "owner", "created_at")
+    fields = readonly_fields = ("id", "name", "owner", "created_at", "updated_at")
