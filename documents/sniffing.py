@@ -7,9 +7,9 @@ import codecs
 import os
 import re
 from pathlib import PurePosixPath
-from typing import BinaryIO, Final
+from typing import Final
 
-from ragsite.extraction import CSV, DOCX, HTML, MARKDOWN, PDF, PLAIN_TEXT
+from ragsite.extraction import CSV, DOCX, HTML, MARKDOWN, PDF, PLAIN_TEXT, SeekableFile
 
 HEAD_BYTES: Final = 64 * 1024
 _TAIL_BYTES: Final = 256 * 1024
@@ -87,7 +87,7 @@ class UnsupportedFormat(Exception):
         self.detail = detail
 
 
-def sniff(head: bytes, file: BinaryIO, filename: str) -> str:
+def sniff(head: bytes, file: SeekableFile, filename: str) -> str:
     """The content type of a file whose first bytes (HEAD_BYTES of them, or all) are ``head``.
 
     ``file`` is read and left at its beginning. Raises UnsupportedFormat.
@@ -98,7 +98,7 @@ def sniff(head: bytes, file: BinaryIO, filename: str) -> str:
         file.seek(0)
 
 
-def _sniff(head: bytes, file: BinaryIO, filename: str) -> str:
+def _sniff(head: bytes, file: SeekableFile, filename: str) -> str:
     if not head.strip() and _is_blank_after(file, len(head)):
         raise UnsupportedFormat("empty", "The file is empty.")
     if b"%PDF-" in head[:1024]:
@@ -113,12 +113,12 @@ def _sniff(head: bytes, file: BinaryIO, filename: str) -> str:
     return _sniff_text(_decoded(head), PurePosixPath(filename.lower()).suffix)
 
 
-def _is_blank_after(file: BinaryIO, start: int) -> bool:
+def _is_blank_after(file: SeekableFile, start: int) -> bool:
     file.seek(start)
     return not any(part.strip() for part in iter(lambda: file.read(1024 * 1024), b""))
 
 
-def _tail(file: BinaryIO) -> bytes:
+def _tail(file: SeekableFile) -> bytes:
     """The end of the file, where a ZIP lists its parts."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL_BYTES))
@@ -137,7 +137,7 @@ def _sniff_zip(content: bytes, filename: str) -> str:
     raise UnsupportedFormat("unsupported", f"This is {kind}, which is not read here yet. {_TAKEN}")
 
 
-def _old_office(file: BinaryIO) -> UnsupportedFormat:
+def _old_office(file: SeekableFile) -> UnsupportedFormat:
     file.seek(0)
     content = file.read(_OLE_BYTES) + _tail(file)
     if "EncryptedPackage".encode("utf-16-le") in content:

@@ -6,7 +6,7 @@ All offsets are code points into ``Extraction.text``, end exclusive.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 BlockKind = Literal["heading", "paragraph", "list", "table", "code"]
 RefusalCode = Literal[
@@ -27,6 +27,14 @@ HTML = "text/html"
 MARKDOWN = "text/markdown"
 CSV = "text/csv"
 PLAIN_TEXT = "text/plain"
+
+
+class SeekableFile(Protocol):
+    """An open binary file: Python's own, or Django's around one that may be kept elsewhere."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
 
 
 class ExtractionRefused(Exception):
@@ -95,6 +103,8 @@ class Extraction:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Extraction":
         """The reverse of :meth:`as_json`. Raises KeyError or TypeError when a field is wrong."""
+        if not isinstance(data["text"], str):
+            raise TypeError("the text is no text")
         pages = [Page(**page) for page in data["pages"]]
         blocks = [Block(**block) for block in data["blocks"]]
         return cls(**{**data, "pages": pages, "blocks": blocks})

@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 from ragsite import sandbox_wire as wire
-from ragsite.extraction import Box, Extraction, ExtractionRefused, Limits
+from ragsite.extraction import Box, Extraction, ExtractionRefused, Limits, SeekableFile
 
 __all__ = ["ExtractionRefused", "Picture", "Progress", "SandboxClient", "SandboxUnavailable"]
 
 logger = logging.getLogger(__name__)
 
-Source = BinaryIO | Path | str
+T = TypeVar("T")
+
+Source = SeekableFile | Path | str
 """An open binary file or a path."""
 
 _PAYLOAD_LIMIT: Final = 512 * 1024 * 1024
@@ -70,10 +72,7 @@ class SandboxClient:
     ) -> Extraction:
         """Read a file's text."""
         _, payload = self._ask("extract", file, content_type, limits, {}, on_progress)
-        try:
-            return Extraction.from_json(json.loads(payload))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ExtractionRefused("broken", "The file made its reader answer nonsense; it may be damaged.") from error
+        return _parsed(payload, Extraction.from_json)
 
     def render_page(
         self, file: Source, page: int, *, width: int = 1200, image_format: str = "webp", limits: Limits = _QUICK_LIMITS
@@ -139,17 +138,26 @@ def _read_answer(
             if len(payload) > _PAYLOAD_LIMIT:
                 raise ExtractionRefused("too_large", "The file holds more text than this site can take.")
         elif tag == wire.PROGRESS:
-            _report(json.loads(body), on_progress)
+            progress = _parsed(body, _progress)
+            if on_progress is not None:
+                on_progress(progress)
         elif tag == wire.RESULT:
-            return json.loads(body), bytes(payload)
+            return _parsed(body, dict), bytes(payload)
         else:
-            raise _refusal(json.loads(body))
+            raise _parsed(body, _refusal)
     raise SandboxUnavailable("the sandbox service went away in the middle of a job")
 
 
-def _report(content: dict[str, Any], on_progress: Callable[[Progress], None] | None) -> None:
-    if on_progress is not None:
-        on_progress(Progress(content["progress"], content["pages"]))
+def _parsed(body: bytes | bytearray, make: Callable[[Any], T]) -> T:
+    """A reader that a hostile file has taken over may say anything: what is no proper answer is a broken file."""
+    try:
+        return make(json.loads(body))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ExtractionRefused("broken", "The file made its reader answer nonsense; it may be damaged.") from error
+
+
+def _progress(content: dict[str, Any]) -> Progress:
+    return Progress(content["progress"], content["pages"])
 
 
 def _refusal(content: dict[str, Any]) -> ExtractionRefused:
@@ -166,18 +174,23 @@ def _descriptors(file: Source | None) -> Iterator[list[int]]:
     elif isinstance(file, str | Path):
         with open(file, "rb") as opened:
             yield [opened.fileno()]
+    elif (descriptor := _descriptor_of(file)) is not None:
+        yield [descriptor]
     else:
-        try:
-            descriptor = file.fileno()
-        except (OSError, AttributeError):  # a storage that keeps its files elsewhere
-            with _copied(file) as copy:
-                yield [copy.fileno()]
-        else:
-            yield [descriptor]
+        with _copied(file) as copy:
+            yield [copy.fileno()]
+
+
+def _descriptor_of(file: SeekableFile) -> int | None:
+    """The descriptor of a file of this machine; None for one in memory or in a storage elsewhere."""
+    try:
+        return file.fileno()  # type: ignore[attr-defined]
+    except (OSError, AttributeError):
+        return None
 
 
 @contextmanager
-def _copied(file: BinaryIO) -> Iterator[BinaryIO]:
+def _copied(file: SeekableFile) -> Iterator[BinaryIO]:
     with tempfile.TemporaryFile() as copy:
         file.seek(0)
         while part := file.read(1024 * 1024):

@@ -12,6 +12,7 @@ Report = Callable[[float, int | None], None]
 SEPARATOR = "\n\n"
 CELL_SEPARATOR = " | "
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff\ud800-\udfff]")
+_NUMBER = re.compile(r"[-+($€£]*\d[\d.,\s]*[%)]*")
 _SPACES = re.compile(r"[ \t\xa0\r\n]+")
 
 
@@ -43,9 +44,9 @@ class TextBuilder:
         self._length = end
 
     def add_table(self, rows: list[list[str]]) -> None:
-        """Append a table: a line a row, the first being the header; rows without text are left out."""
-        lines = [CELL_SEPARATOR.join(row) for row in rows if any(row)]
-        self.add("table", "\n".join(lines), header=True)
+        """Append a table, a line a row; rows without text are left out."""
+        filled = [row for row in rows if any(row)]
+        self.add("table", "\n".join(map(CELL_SEPARATOR.join, filled)), header=has_header(filled))
 
     def finish(self, title: str | None = None, metadata: dict[str, str] | None = None) -> Extraction:
         """The document; its title is the first heading unless it has one of its own. Raises `no_text`."""
@@ -53,6 +54,13 @@ class TextBuilder:
         if not text:
             raise ExtractionRefused("no_text", "No text was found in this file.")
         return Extraction(text, [], self._blocks, title or first_heading(text, self._blocks), None, metadata or {})
+
+
+def has_header(rows: list[list[str]]) -> bool:
+    """Whether a table's first row names its columns: it has several cells, and none is a number."""
+    if len(rows) < 2 or sum(map(bool, rows[0])) < 2:
+        return False
+    return not any(_NUMBER.fullmatch(cell) for cell in rows[0] if cell)
 
 
 def first_heading(text: str, blocks: list[Block]) -> str | None:

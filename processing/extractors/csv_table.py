@@ -2,21 +2,19 @@
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
 from mmap import mmap
 from typing import Final
 
-from processing.extractors.blocks import CELL_SEPARATOR, Report, TextBuilder, clean
+from processing.extractors.blocks import Report, TextBuilder, clean
 from processing.extractors.plain_text import decode
 from ragsite.extraction import Extraction, Limits
 
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _SAMPLE_ROWS: Final = 200
 _SAMPLE: Final = 64 * 1024
-_NUMBER = re.compile(r"[-+]?[\d.,\s]+%?")
 
 
 def extract(data: mmap | bytes, limits: Limits, report: Report) -> Extraction:
@@ -24,9 +22,8 @@ def extract(data: mmap | bytes, limits: Limits, report: Report) -> Extraction:
     text = decode(bytes(data), limits)
     csv.field_size_limit(limits.max_characters)
     rows = [list(map(clean, row)) for row in _read(text, _delimiter(text))]
-    rows = [row for row in rows if any(row)]
     builder = TextBuilder(limits)
-    builder.add("table", "\n".join(map(CELL_SEPARATOR.join, rows)), header=_has_header(rows))
+    builder.add_table(rows)
     return builder.finish()
 
 
@@ -45,10 +42,3 @@ def _evenness(text: str, delimiter: str) -> tuple[float, int]:
         return (0.0, 0)
     width, rows = widths.most_common(1)[0]
     return (rows / widths.total() if width > 1 else 0.0, width)
-
-
-def _has_header(rows: list[list[str]]) -> bool:
-    """Whether the first row names columns: several cells, all filled, none a number."""
-    if len(rows) < 2 or len(rows[0]) < 2:
-        return False
-    return all(cell and not _NUMBER.fullmatch(cell) for cell in rows[0])

@@ -20,6 +20,7 @@ from ragsite.extraction import Extraction, ExtractionRefused, Limits
 
 _NOTES: Final = {"footnote": "footnotes", "endnote": "endnotes", "comment": "comments"}
 _SKIPPED: Final = frozenset({"del", "moveFrom", "instrText", "delText", "delInstrText", "Fallback", "rt", "pPr", "rPr"})
+_LETTER = re.compile(r"[^\W\d_]")
 _HEADING_STYLE = re.compile(r"heading (\d)")
 _MAX_SPAN: Final = 100
 _GRAPHIC_PARTS = re.compile(r"word/(?:diagrams/data|charts/chart)\d*\.xml")
@@ -56,7 +57,8 @@ def extract(data: mmap | bytes, limits: Limits, report: Report) -> Extraction:
         reader = _Reader(TextBuilder(limits), _Styles.read(archive, main), _read_notes(archive, main))
         reader.read(body)
         for extra in _surroundings(archive, main):
-            reader.read(extra)
+            if any(_LETTER.search(text) for text in extra.itertext()):  # not the page number alone
+                reader.read(extra)
         return reader.builder.finish(*_properties(archive))
 
 

@@ -1,0 +1,114 @@
+"""What a file is, told from its content."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from documents.sniffing import HEAD_BYTES, UnsupportedFormat, sniff
+from ragsite.extraction import CSV, DOCX, HTML, MARKDOWN, PDF, PLAIN_TEXT
+from ragsite.layout import PROJECT_DIR
+
+FORMATS = PROJECT_DIR.parent / "shared" / "data" / "formats"
+EXPECTED = {"pdf": PDF, "docx": DOCX, "html": HTML, "md": MARKDOWN, "csv": CSV, "txt": PLAIN_TEXT}
+
+
+def kind_of(content: bytes, filename: str = "unnamed") -> str:
+    return sniff(content[:HEAD_BYTES], io.BytesIO(content), filename)
+
+
+def refusal_of(content: bytes, filename: str = "unnamed") -> UnsupportedFormat:
+    with pytest.raises(UnsupportedFormat) as caught:
+        kind_of(content, filename)
+    return caught.value
+
+
+def zipped(*names: str, first: bytes = b"") -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in names:
+            archive.writestr(name, first)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "filename", "expected"),
+    [
+        (b"%PDF-1.7\n...", "scan.txt", PDF),
+        (b"\n\njunk %PDF-1.4\n", "unnamed", PDF),
+        (zipped("[Content_Types].xml", "word/document.xml"), "letter.zip", DOCX),
+        (zipped("word/document.xml", "word/embeddings/sheet.xlsx/xl/workbook.xml"), "letter.docx", DOCX),
+        (b"<!DOCTYPE html><p>Hello", "page.txt", HTML),
+        (b"\xef\xbb\xbf<!-- note -->\n<html lang=en>", "page", HTML),
+        ("<!doctype html><p>Grüße".encode("utf-16"), "page", HTML),
+        (b"<p>a fragment", "part.html", HTML),
+        (b"a < b, and <p> is a tag", "notes.txt", PLAIN_TEXT),
+        (b"# Notes", "README.MD", MARKDOWN),
+        (b"a;b\n1;2", "table.csv", CSV),
+        (b"a\tb\n1\t2", "table.tsv", CSV),
+        (b"just words", "words.xyz", PLAIN_TEXT),
+        (b"Subject: a letter that somebody typed\n\nDear...", "letter.txt", PLAIN_TEXT),
+        ("schöne Grüße".encode("latin-1"), "old.txt", PLAIN_TEXT),
+        ("こんにちは、世界".encode("shift_jis"), "sjis.txt", PLAIN_TEXT),
+        ("plain words".encode("utf-16-le"), "wide.txt", PLAIN_TEXT),
+        (b" " * HEAD_BYTES + b"late", "late.txt", PLAIN_TEXT),
+    ],
+)
+def test_the_content_tells_the_kind(content: bytes, filename: str, expected: str) -> None:
+    assert kind_of(content, filename) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"\x89PNG\r\n\x1a\n....", "PNG picture"),
+        (b"\xff\xd8\xff\xe0....", "JPEG picture"),
+        (b"RIFF....WEBPVP8 ", "WebP picture"),
+        (b"....ftypmp42", "video"),
+        (b"{\\rtf1 hello}", "RTF document"),
+        (b"\x1f\x8b\x08....", "gzip archive"),
+        (zipped("xl/workbook.xml"), "Excel workbook"),
+        (zipped("ppt/presentation.xml"), "PowerPoint presentation"),
+        (zipped("mimetype", first=b"application/epub+zip"), "EPUB book"),
+        (zipped("photos/1.jpg"), "ZIP archive"),
+        (b"From: a@example.com\nTo: b@example.com\nSubject: hi\nDate: today\n\nHello", "e-mail"),
+        (bytes(range(256)) * 4, "binary data"),
+    ],
+)
+def test_what_cannot_be_read_is_named(content: bytes, found: str) -> None:
+    error = refusal_of(content, "looks-fine.txt")
+    assert error.code == "unsupported"
+    assert found in error.detail
+
+
+@pytest.mark.parametrize("content", [b"", b" \r\n\t", b"\n" * (HEAD_BYTES + 10)])
+def test_a_blank_file_is_empty(content: bytes) -> None:
+    assert refusal_of(content).code == "empty"
+
+
+def test_the_file_is_left_at_its_beginning() -> None:
+    file = io.BytesIO(zipped("word/document.xml"))
+    sniff(file.getvalue(), file, "letter.docx")
+    assert file.tell() == 0
+
+
+def listed() -> list[dict[str, Any]]:
+    manifest = FORMATS / "manifest.json"
+    return json.loads(manifest.read_text())["files"] if manifest.exists() else []
+
+
+@pytest.mark.skipif(not FORMATS.exists(), reason="../shared/data/formats is not here")
+@pytest.mark.parametrize("entry", listed(), ids=lambda entry: entry["file"])
+def test_shared_files_are_told_apart(entry: dict[str, Any]) -> None:
+    content = Path(FORMATS / entry["file"]).read_bytes()
+    if entry["file"] == "empty.txt":
+        assert refusal_of(content, entry["file"]).code == "empty"
+    elif entry["file"] in ("password-pass.docx", "password.xlsx"):
+        assert refusal_of(content, entry["file"]).code == "encrypted"
+    elif entry["format"] in EXPECTED:
+        assert kind_of(content, entry["file"]) == EXPECTED[entry["format"]]
+    else:
+        assert refusal_of(content, entry["file"]).code == "unsupported"
