@@ -3,6 +3,7 @@
 Knows nothing of Django, so that the supervisor, the encoder and the settings can all use it.
 """
 
+import errno
 import hashlib
 import os
 import secrets
@@ -36,6 +37,9 @@ class Layout:
         state = (self.files_dir, self.uploads_dir, self.models_dir, self.secrets_dir)
         for folder in (self.data_dir, self.run_dir, *state):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.run_dir.stat().st_uid != os.geteuid() and not self.run_dir.is_relative_to(self.data_dir):
+            # in the temporary folder anybody could have made it first, to listen in our place
+            raise PermissionError(errno.EPERM, "it belongs to another user", str(self.run_dir))
 
     @cached_property
     def run_dir(self) -> Path:

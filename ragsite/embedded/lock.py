@@ -20,6 +20,11 @@ class Holder:
     command: str
     address: str = ""
 
+    @property
+    def serves(self) -> bool:
+        """Whether it is `manage.py up`."""
+        return bool(self.address)
+
 
 class InstanceLock:
     """A lock file. The kernel frees it when its holder dies, however it dies."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ragsite.embedded.engines import encoder_program, sandbox_program, uses_own_encoder
 from ragsite.embedded.errors import CannotStart
-from ragsite.embedded.lock import InstanceLock, counted_as_user, wait_for_users
+from ragsite.embedded.lock import Holder, InstanceLock, counted_as_user, wait_for_users
 from ragsite.embedded.postgres import PostgresServer
 from ragsite.embedded.program import Program, accepts, kill_group
 from ragsite.embedded.valkey import valkey_program
@@ -134,7 +134,7 @@ def services_for(command: str) -> Iterator[None]:
             _start_for_command(command, layout, stack)
         else:
             stack.enter_context(counted_as_user(layout))
-            _wait_for_servers(layout, lock)
+            _join(command, layout, lock.holder(), stack)
         yield
 
 
@@ -147,11 +147,18 @@ def _start_for_command(command: str, layout: Layout, stack: ExitStack) -> None:
         subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=PROJECT_DIR, check=True)
 
 
-def _wait_for_servers(layout: Layout, lock: InstanceLock) -> None:
-    """Whoever holds the lock may be starting or stopping them."""
+def _join(command: str, layout: Layout, holder: Holder, stack: ExitStack) -> None:
+    """Use what another process runs, and add what that one has no use for: only `up` runs all."""
+    needed = engines(layout) if command in WITH_ENGINES else []
+    _wait_for(servers(layout) + (needed if holder.serves else []), holder)
+    missing = [engine for engine in needed if not engine.is_ready()]
+    stack.enter_context(running(missing, layout.run_dir / "servers.log"))
+
+
+def _wait_for(services: list[Service], holder: Holder) -> None:
+    """The holder may be starting or stopping them."""
     deadline = time.monotonic() + START_SECONDS
-    while not all(service.is_ready() for service in servers(layout)):
+    while waiting := [service.program.name for service in services if not service.is_ready()]:
         if time.monotonic() > deadline:
-            holder = lock.holder()
-            raise CannotStart(f"The servers of {layout.data_dir} do not answer; process {holder.pid} should run them.")
+            raise CannotStart(f"{waiting[0]} does not answer; `{holder.command}` (process {holder.pid}) should run it.")
         time.sleep(0.1)

@@ -35,7 +35,7 @@ def check_disk_space(layout: Layout) -> None:
 
 def already_running(layout: Layout, holder: Holder) -> CannotStart:
     """What to say to a second start on the same data folder."""
-    if holder.address:
+    if holder.serves:
         return CannotStart(f"ragsite is already running at {holder.address} (process {holder.pid}).")
     return CannotStart(
         f"`{holder.command}` (process {holder.pid}) is using {layout.data_dir}. Start ragsite when it has finished."

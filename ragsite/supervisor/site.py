@@ -127,7 +127,7 @@ class Site:
 
     def _announce(self, first_sign_in: dict[str, str]) -> None:
         say = self.supervisor.say
-        say(f"ready at {self.address.url}")
+        say(f"ready at {os.environ.get('RAGSITE_URL') or self.address.url}")
         if first_sign_in:
             say(f"sign in as {first_sign_in['username']} with the password {first_sign_in['password']}")
             say("this password is not shown again: keep it, or change it once signed in")

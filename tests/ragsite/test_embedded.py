@@ -256,10 +256,24 @@ def test_a_data_folder_whose_path_is_too_long_for_a_socket_works() -> None:
             assert redis.from_url(layout.redis_url).ping()
 
 
+@as_root
+def test_a_folder_for_sockets_that_somebody_else_has_made_is_not_used() -> None:
+    with tempfile.TemporaryDirectory(prefix="ragsite-") as folder:
+        layout = Layout(Path(folder) / ("long" * 30) / "var")
+        layout.run_dir.mkdir()
+        try:
+            os.chown(layout.run_dir, 12345, -1)
+            with pytest.raises(PermissionError, match="belongs to another user"):
+                layout.create()
+        finally:
+            layout.run_dir.rmdir()
+
+
 def test_a_program_that_does_not_stop_is_killed(cluster: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "STOP_SECONDS", 0.2)
     program = valkey_program(cluster)
     process = program.start(subprocess.DEVNULL)
+    assert until(lambda: services.accepts(cluster.valkey_socket))
     process.send_signal(signal.SIGSTOP)
     stop(program, process)
     assert process.returncode == -signal.SIGKILL
