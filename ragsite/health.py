@@ -56,7 +56,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 class HealthMiddleware:
-    """Answers both before any other middleware: probes come by address, not by a name of ALLOWED_HOSTS, without HTTPS."""
+    """Answers both before any other middleware: probes come by address, not by a name of ALLOWED_HOSTS, and by HTTP."""
 
     answers: ClassVar[dict[str, Callable[[HttpRequest], HttpResponse]]] = {"/healthz": healthz, "/readyz": readyz}
 

@@ -115,7 +115,7 @@ REDIS_URL = env("REDIS_URL", default="") or LAYOUT.redis_url
 CACHE_URL = env("CACHE_URL", default="") or REDIS_URL
 CACHES = {
     "default": {
-        "BACKEND": "django_redis.cache.RedisCache",
+        "BACKEND": "ragsite.redis_cache.ForgivingRedisCache",
         "LOCATION": CACHE_URL,
         "KEY_PREFIX": env("RAGSITE_CACHE_PREFIX", default="ragsite"),
         "OPTIONS": {
@@ -126,7 +126,6 @@ CACHES = {
         },
     }
 }
-DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 STORAGES = {
     "default": {
@@ -297,7 +296,12 @@ LOGGING = {
     "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env("RAGSITE_LOG_LEVEL", default="INFO")},
-    "loggers": {"httpx": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}, "celery.app.trace": {"level": "WARNING"}, "celery.worker.strategy": {"level": "WARNING"}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+    },
 }
 SILENCED_SYSTEM_CHECKS: list[str] = []
 BASE_DIR: Path = PROJECT_DIR

@@ -123,7 +123,9 @@ def test_bad_input_is_told_by_field(api, owner, body, field):
     assert list(response.json()["errors"]) == [field]
 
 
-@pytest.mark.parametrize("path", ["/api/v1/me", "/api/v1/tokens", f"/api/v1/tokens/{'0' * 8}-0000-7000-8000-{'0' * 12}"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/me", "/api/v1/tokens", f"/api/v1/tokens/{'0' * 8}-0000-7000-8000-{'0' * 12}"]
+)
 def test_the_anonymous_are_refused_with_a_challenge(api, path, db):
     response = api().get(path)
     assert response.status_code == 401
@@ -132,7 +134,9 @@ def test_the_anonymous_are_refused_with_a_challenge(api, path, db):
     assert response.json()["code"] == "not_authenticated"
 
 
-@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Bearer nonsense", "Bearer rag_ÿ", "bearer x y", "Bearer \x00"])
+@pytest.mark.parametrize(
+    "header", ["Bearer", "Bearer ", "Bearer nonsense", "Bearer rag_ÿ", "bearer x y", "Bearer \x00"]
+)
 def test_a_wrong_token_is_refused(api, header, db):
     client = api()
     client.credentials(HTTP_AUTHORIZATION=header)
