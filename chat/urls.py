@@ -1,5 +1,6 @@
 """Pages of chat."""
 
-from django.urls import URLPattern
+from django.urls import path
+from django.views.generic import RedirectView
 
-urlpatterns: list[URLPattern] = []
+urlpatterns = [path("", RedirectView.as_view(url="/library/"), name="chat")]

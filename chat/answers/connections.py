@@ -1,0 +1,9 @@
+"""Database connections are few: they are given back before anything waits."""
+
+from django.db import connection
+
+
+def release_connection() -> None:
+    """Give this thread's connection back to the pool (or close it, without one), unless a transaction is open."""
+    if not connection.in_atomic_block:
+        connection.close()

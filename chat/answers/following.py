@@ -1,0 +1,84 @@
+"""Following an answer: from memory, from Valkey, or from the database when it is long over."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+
+from chat.answers import endings, events, streams
+from chat.answers.board import board
+from chat.answers.connections import release_connection
+from chat.answers.events import HEARTBEAT, Event
+from chat.answers.log import EventLog
+from chat.models import Message
+from chat.representations import whole_message_json
+
+HEARTBEAT_SECONDS = 15.0
+
+Batches = Iterator[list[Event]]
+"""Events as they come; an empty list when nothing has happened for a while."""
+
+
+def follow_log(log: EventLog, after: int = 0) -> Batches:
+    """What is written to a log after an event; ends with the log. Needs no database."""
+    while True:
+        found = log.wait(after, HEARTBEAT_SECONDS)
+        if found:
+            after = found[-1].id
+        elif log.ended:
+            return
+        yield found
+
+
+def follow(message: Message, after: int = 0) -> Batches:
+    """The events of a stored answer after one of them, wherever it is or was produced."""
+    if message.status == Message.Status.RUNNING or board().get(message.id):
+        return _follow_running(message, after)
+    known = streams.read(message.id)
+    if known and known[0].id == 1 and known[-1].is_last:
+        return iter([known[after:]])
+    return iter([replay(message, after)])
+
+
+def _follow_running(message: Message, after: int) -> Batches:
+    """Follow the process that produces it; if that ends without a last event, the database knows what became of it."""
+    release_connection()
+    with ExitStack() as stack:
+        log = stack.enter_context(board().following(message.id))
+        yield from follow_log(log, after)
+        if log.is_whole:
+            return
+        seen = max(len(log), after)
+    stored = Message.objects.filter(owner_id=message.owner_id, id=message.id, owner__is_active=True).whole().first()
+    name, data = endings.of_message(whole_message_json(stored)) if stored else endings.DELETED
+    release_connection()
+    yield [Event.of(seen + 1, name, data)]
+
+
+def replay(message: Message, after: int) -> list[Event]:
+    """The events of a finished answer made from its row.
+
+    Who has seen a part of the stream gets the last event alone, whose message is whole: the slices that the tokens
+    came in are not kept, so that sending them again could double what is there.
+    """
+    data = whole_message_json(message)
+    made = [endings.of_message(data)]
+    if after == 0:
+        text = [(events.TOKEN, {"text": data["content"]})] if data["content"] else []
+        citations = [(events.CITATION, {"citation": citation}) for citation in data["citations"]]
+        made = [(events.STATUS, {"message": data["id"], "stage": "writing"}), *text, *citations, *made]
+    return [Event.of(after + number, name, payload) for number, (name, payload) in enumerate(made, 1)]
+
+
+def frames(batches: Batches) -> Iterator[bytes]:
+    """As Server-Sent Events, all that came together in one piece."""
+    for batch in batches:
+        yield b"".join(event.frame for event in batch) or HEARTBEAT
+
+
+def last_event(batches: Iterable[list[Event]]) -> Event:
+    """Wait for the end."""
+    last: Event | None = None
+    for batch in batches:
+        last = batch[-1] if batch else last
+    if last is None:
+        raise LookupError("An answer ended without an event.")
+    return last

@@ -1,0 +1,40 @@
+"""The passages that an answer may rest on."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from documents.search import Hit
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A found chunk with the number that the answer calls it by."""
+
+    number: int
+    hit: "Hit"
+
+    @property
+    def text(self) -> str:
+        return self.hit.text
+
+    @property
+    def language(self) -> str:
+        return self.hit.language
+
+    def as_json(self) -> dict[str, Any]:
+        """Where the passage stands; not what it says."""
+        return {**self.place_json(), "filename": self.hit.filename}
+
+    def place_json(self) -> dict[str, Any]:
+        """The same without any copy of what is the document's, so that nothing outlives it."""
+        hit = self.hit
+        return {
+            "number": self.number,
+            "document": str(hit.document_id),
+            "page": hit.page,
+            "position": hit.position,
+            "start": hit.start,
+            "end": hit.end,
+            "score": round(hit.score, 4),
+        }

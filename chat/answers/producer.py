@@ -1,0 +1,156 @@
+"""The threads that produce answers."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+
+from chat.answers import endings, events, streams
+from chat.answers.board import board
+from chat.answers.connections import release_connection
+from chat.answers.draft import Draft
+from chat.answers.passages import Passage
+from chat.answers.question import Question
+from chat.answers.running import RunningAnswer, Stopped, StopReason
+from chat.answers.storing import Gone, store_answer, unstored_answer
+from chat.answers.writer import AnswerTooLong, Writer
+from chat.engines import Engine, EngineError, Request, configured_engine
+from chat.models import Message
+from chat.scopes import scope_json
+from documents.search import search
+from ragsite.encoder.client import EncoderRejected, EncoderUnavailable
+
+logger = logging.getLogger(__name__)
+
+RETRIEVALS_AT_ONCE = 6
+"""Searches of this process that run side by side: they compute and hold a database connection each."""
+
+STATUS_BY_REASON = {
+    StopReason.STOPPED: Message.Status.STOPPED,
+    StopReason.FORBIDDEN: Message.Status.STOPPED,
+    StopReason.INTERRUPTED: Message.Status.INTERRUPTED,
+}
+
+_free_slots = threading.BoundedSemaphore(settings.ANSWERS_AT_ONCE)
+_retrievals = threading.BoundedSemaphore(RETRIEVALS_AT_ONCE)
+
+
+class TooBusy(Exception):
+    """As many answers are being produced here as this process may."""
+
+
+class Slot:
+    """The right to produce one answer."""
+
+    def __init__(self) -> None:
+        self.used = False
+
+    def produce(self, answer: RunningAnswer, question: Question) -> None:
+        """Begin; the answer goes on in a thread of its own."""
+        board().add(answer)
+        thread = threading.Thread(target=_run, args=(answer, question), name=f"answer-{answer.id}", daemon=True)
+        thread.start()
+        self.used = True
+
+
+@contextmanager
+def reserved() -> Iterator[Slot]:
+    """A slot, given back unless it is used. Raises TooBusy."""
+    if not _free_slots.acquire(blocking=False):
+        raise TooBusy
+    slot = Slot()
+    try:
+        yield slot
+    finally:
+        if not slot.used:
+            _free_slots.release()
+
+
+def _run(answer: RunningAnswer, question: Question) -> None:
+    try:
+        draft = Draft()
+        _produce(answer, question, draft)
+        _end(answer, question, draft)
+    except Exception:
+        logger.exception("the answer %s ended without being stored", answer.id)
+        answer.emit(*endings.NOT_STORED)
+    finally:
+        board().finished(answer)
+        release_connection()
+        _free_slots.release()
+
+
+def _produce(answer: RunningAnswer, question: Question, draft: Draft) -> None:
+    """Fill the draft; whatever happens on the way is its outcome."""
+    writer = Writer(answer, draft)
+    try:
+        try:
+            _retrieve_and_write(answer, question, draft, writer)
+        finally:
+            writer.finish()
+    except Stopped as stop:
+        draft.status = STATUS_BY_REASON.get(stop.reason, Message.Status.STOPPED)
+    except EngineError as error:
+        draft.fail(error.code, error.detail)
+    except AnswerTooLong:
+        draft.fail("answer_too_long", "The model did not come to an end.")
+    except (EncoderUnavailable, EncoderRejected) as error:
+        draft.fail("search_unavailable", str(error))
+    except DatabaseError:
+        logger.exception("no passages for the answer %s", answer.id)
+        draft.fail("database_unavailable", "The database did not answer.")
+    except Exception:
+        logger.exception("the answer %s failed", answer.id)
+        draft.fail("internal_error", "Something went wrong here; it was logged.")
+
+
+def _retrieve_and_write(answer: RunningAnswer, question: Question, draft: Draft, writer: Writer) -> None:
+    engine = configured_engine()
+    draft.engine, draft.model, draft.query = engine.name, engine.model, question.query
+    answer.emit(events.STATUS, {"message": str(answer.id), "stage": "searching"})
+    draft.passages = _retrieve(answer, question, engine)
+    draft.note_time("retrieval")
+    answer.emit(events.PASSAGES, {"passages": [passage.as_json() for passage in draft.passages]})
+    answer.emit(events.STATUS, {"message": str(answer.id), "stage": "reading"})
+    request = Request(question.text, draft.query, tuple(draft.passages), question.history, question.instructions)
+    engine.answer(request, writer)
+
+
+def _retrieve(answer: RunningAnswer, question: Question, engine: Engine) -> list[Passage]:
+    """The passages, best first; afterwards this thread holds no database connection."""
+    with _retrievals:
+        answer.stop.check()
+        try:
+            hits = search(question.scope, question.query, engine.passages_wanted)
+        finally:
+            release_connection()
+    return [Passage(number, hit) for number, hit in enumerate(hits, 1)]
+
+
+def _end(answer: RunningAnswer, question: Question, draft: Draft) -> None:
+    """Store what was written, then tell the readers."""
+    if not answer.stored:
+        answer.emit(*endings.of_message(unstored_answer(answer.id, answer.owner_id, draft)))
+        return
+    try:
+        message = store_answer(answer.id, answer.owner_id, scope_json(question.scope), draft)
+    except Gone:
+        answer.stored = False  # nothing of it is to be shared any more
+        streams.forget([answer.id])
+        answer.emit(*endings.DELETED)
+        return
+    finally:
+        release_connection()
+    answer.emit(*endings.of_message(message))
+
+
+def interrupt_all(seconds: float) -> None:
+    """Store what all running answers have come to, as interrupted, within this time (the process is going down)."""
+    board().stop_all(StopReason.INTERRUPTED)
+    deadline = time.monotonic() + seconds
+    while len(board()) and time.monotonic() < deadline:
+        time.sleep(0.02)

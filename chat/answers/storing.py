@@ -1,0 +1,126 @@
+"""Writing down what an answer has come to."""
+
+import logging
+import time
+from typing import Any
+from uuid import UUID
+
+from django.db import Error as DatabaseError
+from django.db import connection, transaction
+from django.utils import timezone
+
+from chat.answers.connections import release_connection
+from chat.answers.draft import Draft
+from chat.bodies import QUOTING_ENGINE, save_body, without_quotes
+from chat.models import Citation, Conversation, Message, RetrievalTrace
+from chat.representations import message_json
+
+logger = logging.getLogger(__name__)
+
+PAUSES = (0.2, 1.0, 3.0, 6.0)
+"""Seconds before the next try while the database is away; after the last one the sweep takes over."""
+
+VERIFY = """
+SELECT c.marker, substr(t.text, c.start + 1, c.length) = c.quote
+FROM unnest(%s::int[], %s::uuid[], %s::int[], %s::int[], %s::text[]) AS c (marker, document_id, start, length, quote)
+JOIN documents_text t ON t.owner_id = %s AND t.document_id = c.document_id
+"""
+
+
+class Gone(Exception):
+    """The answer's row was deleted while it was being written."""
+
+
+def store_answer(message_id: UUID, owner_id: int, scope: dict[str, Any], draft: Draft) -> dict[str, Any]:
+    """Store the answer and return it as JSON.
+
+    Tries again while the database is away. Raises Gone, and a database error when it stays away.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            return _store(message_id, owner_id, scope, draft)
+        except DatabaseError as error:
+            if pause is None:
+                raise
+            logger.warning("an answer cannot be stored yet: %s", error)
+            release_connection()
+            time.sleep(pause)
+    raise AssertionError  # the last round returns or raises
+
+
+@transaction.atomic
+def _store(message_id: UUID, owner_id: int, scope: dict[str, Any], draft: Draft) -> dict[str, Any]:
+    """One short transaction. A document that is deleted in this moment makes it fail, and the next try omits it."""
+    unfinished = [Message.Status.RUNNING, Message.Status.INTERRUPTED]
+    message = (
+        Message.objects.filter(id=message_id, owner_id=owner_id, status__in=unfinished).select_for_update().first()
+    )
+    if message is None:
+        raise Gone
+    draft.note_time("total")
+    _fill(message, draft)
+    message.save(update_fields=FILLED)
+    citations = verified_citations(owner_id, draft.citations)
+    content = _without_deleted(draft, citations)
+    save_body(message, content)
+    Citation.objects.filter(owner_id=owner_id, message_id=message_id).delete()
+    Citation.objects.bulk_create(citations)
+    passages = [passage.place_json() for passage in draft.passages]
+    RetrievalTrace.objects.update_or_create(
+        message_id=message_id,
+        defaults={"owner_id": owner_id, "query": draft.query, "scope": scope, "passages": passages},
+    )
+    Conversation.objects.filter(owner_id=owner_id, id=message.conversation_id).update(updated_at=timezone.now())
+    return message_json(message, content, citations)
+
+
+FILLED = (
+    "status",
+    "engine",
+    "model",
+    "error_code",
+    "error_detail",
+    "timings",
+    "prompt_tokens",
+    "completion_tokens",
+)
+
+
+def _fill(message: Message, draft: Draft) -> None:
+    for name in FILLED:
+        setattr(message, name, getattr(draft, name))
+
+
+def _without_deleted(draft: Draft, kept: list[Citation]) -> str:
+    """The answer without what it quotes from documents that were deleted while it was written."""
+    gone = [citation.quote for citation in draft.citations if citation not in kept]
+    return without_quotes(draft.text, gone) if gone and draft.engine == QUOTING_ENGINE else draft.text
+
+
+def verified_citations(owner_id: int, citations: list[Citation]) -> list[Citation]:
+    """The citations whose document is still there, each checked against the document's text."""
+    if not citations:
+        return []
+    columns = [
+        [c.marker for c in citations],
+        [str(c.document_id) for c in citations],
+        [c.start for c in citations],
+        [c.end - c.start for c in citations],
+        [c.quote for c in citations],
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(VERIFY, [*columns, owner_id])
+        verdicts = dict(cursor.fetchall())
+    kept = [citation for citation in citations if citation.marker in verdicts]
+    for citation in kept:
+        citation.pk = None  # a try before this one may have set it
+        citation.verified = verdicts[citation.marker]
+    return kept
+
+
+def unstored_answer(identifier: UUID, owner_id: int, draft: Draft) -> dict[str, Any]:
+    """The JSON of an answer that belongs to no conversation."""
+    message = Message(id=identifier, owner_id=owner_id, role=Message.Role.ASSISTANT)
+    draft.note_time("total")
+    _fill(message, draft)
+    return message_json(message, draft.text, draft.citations)

@@ -1,0 +1,111 @@
+"""The events of running answers in Valkey, where every process can read them."""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from chat.answers.events import Event
+
+STREAM_SECONDS = 15 * 60
+"""How long a stream is kept after the last write to it."""
+ALIVE_SECONDS = 10
+MOST_EVENTS = 20_000
+STOPS_KEPT = 1000
+
+Entries = list[tuple[bytes, dict[bytes, bytes]]]
+__all__ = ["RedisError"]
+
+
+@cache
+def redis() -> "Redis[bytes]":
+    """This process's client: never waits long and never tries again, because answers go on without Valkey."""
+    return Redis.from_url(
+        settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), retries=0)
+    )
+
+
+def _key(part: str) -> str:
+    return f"{settings.CACHES['default']['KEY_PREFIX']}:answers:{part}"
+
+
+def stream_key(answer: UUID) -> str:
+    return _key(str(answer))
+
+
+def alive_key(answer: UUID) -> str:
+    """There as long as the answer's producer is."""
+    return _key(f"{answer}:alive")
+
+
+def suspect_key(answer: UUID) -> str:
+    """There when a sweep has seen the answer without a sign of life."""
+    return _key(f"{answer}:suspect")
+
+
+def stops_key() -> str:
+    """The requests to stop an answer, of all processes to all processes."""
+    return _key("stops")
+
+
+def add(pipeline: Any, answer: UUID, events: Sequence[Event]) -> None:
+    """Queue the writing of events. An entry's id is the event's, so that writing twice cannot double it."""
+    for event in events:
+        pipeline.xadd(
+            stream_key(answer),
+            {"n": event.name, "d": event.payload},
+            id=f"{event.id}-0",
+            maxlen=MOST_EVENTS,
+            approximate=True,
+        )
+
+
+def keep_alive(pipeline: Any, answer: UUID) -> None:
+    pipeline.set(alive_key(answer), b"1", ex=ALIVE_SECONDS)
+    pipeline.expire(stream_key(answer), STREAM_SECONDS)
+
+
+def close(pipeline: Any, answer: UUID) -> None:
+    """After the last event."""
+    pipeline.delete(alive_key(answer))
+    pipeline.expire(stream_key(answer), STREAM_SECONDS)
+
+
+def read_after(pipeline: Any, answer: UUID, number: int) -> Any:
+    """The stream's entries after an event (queued, if this is a pipeline)."""
+    return pipeline.xrange(stream_key(answer), min=f"({number}-0")
+
+
+def parsed(entries: Entries) -> list[Event]:
+    return [
+        Event(int(number.split(b"-")[0]), fields[b"n"].decode(), fields[b"d"].decode()) for number, fields in entries
+    ]
+
+
+def read(answer: UUID) -> list[Event]:
+    """All events of an answer that are there; none when Valkey is down."""
+    try:
+        return parsed(read_after(redis(), answer, 0))
+    except RedisError:
+        return []
+
+
+def request_stop(answer: UUID) -> None:
+    """Tell the answer's producer, wherever it is. Raises RedisError."""
+    redis().xadd(stops_key(), {"answer": str(answer)}, maxlen=STOPS_KEPT, approximate=True)
+
+
+def forget(answers: Iterable[UUID]) -> None:
+    """Remove what was streamed; silently not when Valkey is down, where nothing outlives its 15 minutes anyway."""
+    keys = [stream_key(answer) for answer in answers]
+    try:
+        if keys:
+            redis().delete(*keys)
+    except RedisError:
+        pass

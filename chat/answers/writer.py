@@ -1,0 +1,87 @@
+"""What an engine writes an answer to."""
+
+import re
+
+from chat.answers import events
+from chat.answers.draft import Draft
+from chat.answers.passages import Passage
+from chat.answers.running import RunningAnswer
+from chat.models import Citation
+from chat.representations import citation_json
+
+LONGEST_ANSWER = 200_000
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+class AnswerTooLong(Exception):
+    """The engine does not come to an end."""
+
+
+class Writer:
+    """Turns what an engine writes into events, and keeps it in the draft. Raises Stopped when told to stop."""
+
+    def __init__(self, answer: RunningAnswer, draft: Draft) -> None:
+        self._answer = answer
+        self._draft = draft
+        self._pending = ""
+        self._length = 0
+        self.stop = answer.stop
+
+    def write(self, text: str) -> None:
+        """Take a piece of the answer; readers see it at the next flush."""
+        self.stop.check()
+        self._pending += text
+
+    def flush(self) -> None:
+        """Show what was written so far."""
+        self.stop.check()
+        self._show(keep_half=True)
+
+    def finish(self) -> None:
+        """Show the rest, also of an answer that was stopped."""
+        self._show(keep_half=False)
+
+    def _show(self, keep_half: bool) -> None:
+        text, self._pending = self._pending, ""
+        if keep_half and text and "\ud800" <= text[-1] <= "\udbff":  # the other half comes with the next piece
+            text, self._pending = text[:-1], text[-1]
+        text = storable(text)
+        if not text:
+            return
+        if not self._draft.parts:
+            self._draft.note_time("first_token")
+            self._answer.emit(events.STATUS, {"message": str(self._answer.id), "stage": "writing"})
+        self._draft.parts.append(text)
+        self._answer.emit(events.TOKEN, {"text": text})
+        self._length += len(text)
+        if self._length > LONGEST_ANSWER:
+            raise AnswerTooLong
+
+    def cite(self, marker: int, passage: Passage, start: int, end: int) -> None:
+        """Say where a marker of the answer points: a span of the passage, in the offsets of its document."""
+        hit = passage.hit
+        citation = Citation(
+            owner_id=self._answer.owner_id,
+            message_id=self._answer.id,
+            marker=marker,
+            document_id=hit.document_id,
+            filename=hit.filename,
+            page=hit.page,
+            start=start,
+            end=end,
+            quote=hit.text[start - hit.start : end - hit.start],
+            verified=True,  # the database gave the text a moment ago; it is checked again when stored
+        )
+        self._draft.citations.append(citation)
+        self._answer.emit(events.CITATION, {"citation": citation_json(citation)})
+
+    def count_tokens(self, prompt: int, completion: int) -> None:
+        self._draft.prompt_tokens, self._draft.completion_tokens = prompt, completion
+
+
+def storable(text: str) -> str:
+    """The text as PostgreSQL takes it: no NUL; halves of surrogate pairs joined, or replaced where one is missing."""
+    text = text.replace("\0", "")
+    if _LONE_SURROGATES.search(text):
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

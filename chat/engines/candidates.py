@@ -1,0 +1,96 @@
+"""The sentences that may answer a question, and how well each does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chat.answers.passages import Passage
+from chat.engines.words import covered, rarity, terms
+from ragsite.embedding import encoder
+from ragsite.encoder.client import EncoderRejected, EncoderUnavailable
+from ragsite.sentences import sentences
+
+PASSAGES_READ = 4
+MOST_EMBEDDED = 24
+MEANING_WEIGHT = 4.0
+"""As in the search (documents/search/fusion.py): a sentence is judged by what judged its chunk."""
+SHORTEST_SENTENCE = 3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A sentence of a passage; ``start`` and ``end`` are offsets in its document."""
+
+    passage: Passage
+    start: int
+    end: int
+    words: float
+    """The share of the question's words that it holds, by their rarity."""
+    meaning: float = 0.0
+
+    @property
+    def text(self) -> str:
+        hit = self.passage.hit
+        return hit.text[self.start - hit.start : self.end - hit.start]
+
+    @property
+    def score(self) -> float:
+        return self.words + MEANING_WEIGHT * self.meaning
+
+
+def candidates(question: str, passages: Sequence[Passage]) -> list[Candidate]:
+    """The sentences of the first passages with their scores, best first."""
+    found = lexical_candidates(question, passages[:PASSAGES_READ])
+    found.sort(key=lambda candidate: -candidate.words)
+    return sorted(_with_meaning(question, found[:MOST_EMBEDDED]), key=lambda candidate: -candidate.score)
+
+
+def lexical_candidates(question: str, passages: Sequence[Passage]) -> list[Candidate]:
+    """All sentences with the share of the question's words in them."""
+    spans = [(passage, *span) for passage in passages for span in sentence_spans(passage)]
+    bags = [set(terms(_slice(passage, start, end), passage.language)) for passage, start, end in spans]
+    found = []
+    for (passage, start, end), bag in zip(spans, bags, strict=True):
+        weights = rarity(bags, set(terms(question, passage.language)))
+        offset = passage.hit.start
+        found.append(Candidate(passage, start + offset, end + offset, covered(weights, bag)))
+    return found
+
+
+def sentence_spans(passage: Passage) -> list[tuple[int, int]]:
+    """The passage's sentences; headings and scraps are none, unless nothing else is there."""
+    spans = sentences(passage.text, passage.language)
+    proper = [(start, end) for start, end in spans if _is_sentence(passage.text[start:end])]
+    return proper or spans
+
+
+def _is_sentence(text: str) -> bool:
+    return not text.startswith("#") and (len(text.split()) >= SHORTEST_SENTENCE or not text.isascii())
+
+
+def _slice(passage: Passage, start: int, end: int) -> str:
+    return passage.text[start:end]
+
+
+def _with_meaning(question: str, found: list[Candidate]) -> list[Candidate]:
+    """The same with their cosines; without, when the encoder is away: an answer by words is better than none."""
+    if not found:
+        return []
+    try:
+        query = encoder().embed_query(question)
+        vectors = encoder().embed_passages([_in_context(candidate) for candidate in found])
+    except (EncoderUnavailable, EncoderRejected):
+        return found
+    cosines: NDArray[np.float32] = vectors @ query
+    return [
+        Candidate(candidate.passage, candidate.start, candidate.end, candidate.words, float(cosine))
+        for candidate, cosine in zip(found, cosines, strict=True)
+    ]
+
+
+def _in_context(candidate: Candidate) -> str:
+    """The sentence behind the title of its document: a sentence alone rarely names what it is about."""
+    title = candidate.passage.hit.title
+    return f"{title}\n{candidate.text}" if title else candidate.text

@@ -1,0 +1,46 @@
+"""The words of questions and sentences, made comparable."""
+
+import math
+import re
+import threading
+from collections.abc import Mapping, Sequence
+
+import Stemmer
+
+from chat.engines.phrases import STOP_WORDS
+from ragsite.languages import STEMMERS, index_words
+
+_WORD = re.compile(r"\w+(?:[.,]\d+)*")
+_local = threading.local()
+
+
+def terms(text: str, language: str) -> list[str]:
+    """Stems of the words that carry meaning; pairs of characters where a script has no spaces."""
+    stop = STOP_WORDS.get(language, STOP_WORDS["en"])
+    words = [word for word in _WORD.findall(index_words(text).lower()) if word not in stop]
+    stemmer = _stemmer(language)
+    return stemmer.stemWords(words) if stemmer else words
+
+
+def _stemmer(language: str) -> "Stemmer.Stemmer | None":
+    """One for each thread: they keep a cache that is not safe to share."""
+    name = STEMMERS.get(language)
+    if name is None:
+        return None
+    kept: dict[str, Stemmer.Stemmer] = _local.__dict__.setdefault("stemmers", {})
+    if name not in kept:
+        kept[name] = Stemmer.Stemmer(name)
+    return kept[name]
+
+
+def rarity(documents: Sequence[set[str]], words: set[str]) -> dict[str, float]:
+    """The inverse document frequency of each word among these sets of words."""
+    size = len(documents)
+    counts = {word: sum(word in document for document in documents) for word in words}
+    return {word: math.log(1 + (size - count + 0.5) / (count + 0.5)) for word, count in counts.items()}
+
+
+def covered(wanted: Mapping[str, float], found: set[str]) -> float:
+    """The share of the wanted words' weight that was found: 0 to 1."""
+    total = sum(wanted.values())
+    return sum(weight for word, weight in wanted.items() if word in found) / total if total else 0.0

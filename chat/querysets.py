@@ -1,0 +1,81 @@
+"""The reads of conversations and messages, named as English. No method here evaluates."""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Prefetch, Q
+from django.db.models.expressions import RawSQL
+
+from ragsite.languages import index_words
+
+if TYPE_CHECKING:
+    from chat.models import Conversation
+    from ragsite.accounts.models import User
+
+TITLE_WORDS = "documents_tsvector('simple', title)"
+BODY_WORDS = "documents_tsvector('simple', coalesce(words, content))"
+# The index needs its own two expressions to the letter.
+TITLE_MATCHES = (
+    f"((ARRAY[chat_conversation.owner_id]) @> ARRAY[%s::bigint] AND {TITLE_WORDS} @@ to_tsquery('simple', %s))"
+)
+BODY_MATCHES = (
+    "(SELECT conversation_id FROM chat_messagebody "  # noqa: S608
+    f"WHERE (ARRAY[owner_id]) @> ARRAY[%s::bigint] AND {BODY_WORDS} @@ to_tsquery('simple', %s))"
+)
+
+
+def word_query(text: str) -> str:
+    """A tsquery of all words of the text, each of which may be unfinished; empty when it has none."""
+    return " & ".join(f"'{word}':*" for word in re.findall(r"\w+", index_words(text))[:20])
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def for_user(self, user: "User") -> "ConversationQuerySet":
+        return self.filter(owner=user)
+
+    def archived(self, archived: bool = True) -> "ConversationQuerySet":
+        return self.filter(archived_at__isnull=not archived)
+
+    def newest_first(self) -> "ConversationQuerySet":
+        return self.order_by("-updated_at", "-id")
+
+    def search(self, user: "User", text: str) -> "ConversationQuerySet":
+        """The user's conversations whose title or one of whose messages holds all words."""
+        words = word_query(text)
+        if not words:
+            return self.for_user(user).none()
+        parameters = [user.pk, words]
+        in_title = RawSQL(TITLE_MATCHES, parameters, output_field=models.BooleanField())
+        return self.for_user(user).filter(Q(in_title) | Q(id__in=RawSQL(BODY_MATCHES, parameters)))
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def for_user(self, user: "User") -> "MessageQuerySet":
+        return self.filter(owner=user)
+
+    def of(self, conversation: "Conversation") -> "MessageQuerySet":
+        return self.filter(owner_id=conversation.owner_id, conversation_id=conversation.id)
+
+    def in_order(self) -> "MessageQuerySet":
+        return self.order_by("created_at", "id")
+
+    def running(self) -> "MessageQuerySet":
+        return self.filter(status="running")
+
+    def whole(self) -> "MessageQuerySet":
+        """With what they say and what they cite: three queries for any number of messages."""
+        from chat.models import Citation
+
+        citations = Prefetch("citations", queryset=Citation.objects.in_order())
+        return self.select_related("body").prefetch_related(citations)
+
+
+class CitationQuerySet(models.QuerySet["Citation"]):
+    def in_order(self) -> "CitationQuerySet":
+        return self.order_by("message_id", "marker")
+
+    def of_documents(self, owner_id: int, documents: Iterable[UUID]) -> "CitationQuerySet":
+        return self.filter(owner_id=owner_id, document_id__in=list(documents))

@@ -1,0 +1,72 @@
+"""Conversations, messages and citations as the API's JSON (plain types only, so that every encoder takes them)."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from chat.models import Citation, Conversation, Message
+
+DELETED_NOTE = "The document was deleted."
+
+
+def timestamp(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment else None
+
+
+def citation_json(citation: Citation) -> dict[str, Any]:
+    """A citation of a deleted document keeps its place in the answer and says so."""
+    deleted = citation.document_id is None
+    return {
+        "marker": citation.marker,
+        "document": None if deleted else str(citation.document_id),
+        "filename": citation.filename,
+        "page": citation.page,
+        "start": citation.start,
+        "end": citation.end,
+        "quote": citation.quote,
+        "verified": citation.verified,
+        "note": DELETED_NOTE if deleted else "",
+    }
+
+
+def message_json(message: Message, content: str, citations: Iterable[Citation]) -> dict[str, Any]:
+    """The message, given what it says and cites."""
+    failed = message.status == Message.Status.FAILED
+    counted = message.prompt_tokens is not None
+    return {
+        "id": str(message.id),
+        "conversation": str(message.conversation_id) if message.conversation_id else None,
+        "role": message.role,
+        "content": content,
+        "status": message.status,
+        "citations": [citation_json(citation) for citation in citations],
+        "cached": message.cached,
+        "timings": message.timings,
+        "engine": message.engine,
+        "model": message.model,
+        "usage": {"prompt_tokens": message.prompt_tokens, "completion_tokens": message.completion_tokens}
+        if counted
+        else None,
+        "error": {"code": message.error_code, "detail": message.error_detail} if failed else None,
+        "created_at": timestamp(message.created_at),
+    }
+
+
+def whole_message_json(message: Message) -> dict[str, Any]:
+    """The same of a row read by ``Message.objects.whole()``."""
+    body = getattr(message, "body", None)  # an answer has none before its end
+    return message_json(message, body.content if body else "", message.citations.all())
+
+
+def conversation_json(conversation: Conversation, scope: dict[str, Any]) -> dict[str, Any]:
+    """``scope`` as ``chat.scopes.visible_scopes`` gives it."""
+    return {
+        "id": str(conversation.id),
+        "title": conversation.title,
+        "pinned": conversation.pinned,
+        "archived": conversation.archived_at is not None,
+        "documents": scope["documents"],
+        "collections": scope["collections"],
+        "created_at": timestamp(conversation.created_at),
+        "updated_at": timestamp(conversation.updated_at),
+    }

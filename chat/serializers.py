@@ -1,0 +1,101 @@
+"""What the chat endpoints take, and, for the schema, what they give (``chat.representations`` makes it)."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from chat.models import TITLE_LENGTH, Message
+from chat.scopes import MOST_CHOSEN
+from chat.services import LONGEST_QUESTION
+
+
+class ChosenIdsField(serializers.ListField):
+    """Ids of documents or collections."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            child=serializers.UUIDField(), max_length=MOST_CHOSEN, required=False, allow_null=True, **options
+        )
+
+
+class ScopeSerializer(serializers.Serializer):
+    """What to look in; without either, the whole library."""
+
+    documents = ChosenIdsField(help_text="Only these documents (and those of the collections).")
+    collections = ChosenIdsField(help_text="Only the documents of these collections (and those named).")
+
+
+class NewConversationSerializer(ScopeSerializer):
+    title = serializers.CharField(max_length=TITLE_LENGTH, required=False, allow_blank=True)
+
+
+class ConversationChangeSerializer(ScopeSerializer):
+    title = serializers.CharField(max_length=TITLE_LENGTH, required=False)
+    pinned = serializers.BooleanField(required=False)
+    archived = serializers.BooleanField(required=False)
+
+
+class ConversationSerializer(serializers.Serializer):
+    id = serializers.UUIDField()
+    title = serializers.CharField(allow_blank=True)
+    pinned = serializers.BooleanField()
+    archived = serializers.BooleanField()
+    documents = serializers.ListField(child=serializers.UUIDField(), allow_null=True)
+    collections = serializers.ListField(child=serializers.UUIDField(), allow_null=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField(help_text="The newest question or answer.")
+
+
+class CitationSerializer(serializers.Serializer):
+    marker = serializers.IntegerField(help_text="n of [n] in the text.")
+    document = serializers.UUIDField(allow_null=True, help_text="null when the document was deleted.")
+    filename = serializers.CharField(allow_blank=True)
+    page = serializers.IntegerField(allow_null=True)
+    start = serializers.IntegerField(help_text="Code point in the document's text.")
+    end = serializers.IntegerField(help_text="Exclusive.")
+    quote = serializers.CharField(allow_blank=True)
+    verified = serializers.BooleanField(help_text="The quote stood there, word for word, when it was stored.")
+    note = serializers.CharField(allow_blank=True)
+
+
+class UsageSerializer(serializers.Serializer):
+    prompt_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField()
+
+
+class MessageErrorSerializer(serializers.Serializer):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class MessageSerializer(serializers.Serializer):
+    id = serializers.UUIDField()
+    conversation = serializers.UUIDField()
+    role = serializers.ChoiceField(choices=Message.Role.choices)
+    content = serializers.CharField(allow_blank=True)
+    status = serializers.ChoiceField(choices=Message.Status.choices)
+    citations = CitationSerializer(many=True)
+    cached = serializers.BooleanField()
+    timings = serializers.DictField(
+        child=serializers.FloatField(), help_text="Seconds from the start to the end of a part."
+    )
+    engine = serializers.CharField(allow_blank=True)
+    model = serializers.CharField(allow_blank=True)
+    usage = UsageSerializer(allow_null=True)
+    error = MessageErrorSerializer(allow_null=True)
+    created_at = serializers.DateTimeField()
+
+
+class MessagePageSerializer(serializers.Serializer):
+    results = MessageSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
+class ConversationDetailSerializer(ConversationSerializer):
+    messages = MessagePageSerializer()
+
+
+class NewMessageSerializer(ScopeSerializer):
+    content = serializers.CharField(max_length=LONGEST_QUESTION)
+    fresh = serializers.BooleanField(default=False, help_text="Pass by every cached answer.")

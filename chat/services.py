@@ -1,0 +1,184 @@
+"""Writes of conversations and messages, and the start of an answer."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import Case, F, Value, When
+from django.utils import timezone
+
+from chat.answers import producer, streams
+from chat.answers.board import board
+from chat.answers.connections import release_connection
+from chat.answers.question import Question
+from chat.answers.running import RunningAnswer, StopReason
+from chat.bodies import body_of
+from chat.engines import Turn
+from chat.models import TITLE_LENGTH, Conversation, Message, MessageBody
+from chat.scopes import scope_of
+from documents.search import Scope
+
+if TYPE_CHECKING:
+    from ragsite.accounts.models import User
+
+logger = logging.getLogger(__name__)
+
+LONGEST_QUESTION = 20_000
+TURNS_REMEMBERED = 12
+TITLE_FROM_QUESTION = 80
+
+
+class AnswerInProgress(Exception):
+    """Another answer is running in the conversation."""
+
+
+class ConversationGone(Exception):
+    """The conversation was deleted at this moment."""
+
+
+def create_conversation(*, owner: "User", title: str = "", scope: Scope | None = None) -> Conversation:
+    """A new, empty conversation; without a title it takes one from its first question."""
+    conversation = Conversation(owner=owner, title=title[:TITLE_LENGTH])
+    if scope:
+        _set_scope(conversation, scope)
+    conversation.save(force_insert=True)
+    return conversation
+
+
+def update_conversation(*, conversation: Conversation, changes: dict[str, Any]) -> Conversation:
+    """Change title, pinned, archived or scope, as far as ``changes`` names them. Its activity stays as it was."""
+    for name in ("title", "pinned"):
+        if name in changes:
+            setattr(conversation, name, changes[name])
+    if "archived" in changes:
+        conversation.archived_at = (conversation.archived_at or timezone.now()) if changes["archived"] else None
+    if "scope" in changes:
+        _set_scope(conversation, changes["scope"])
+    conversation.save(update_fields=["title", "pinned", "archived_at", "scope_documents", "scope_collections"])
+    return conversation
+
+
+def _set_scope(conversation: Conversation, scope: Scope) -> None:
+    conversation.scope_documents = None if scope.documents is None else list(scope.documents)
+    conversation.scope_collections = None if scope.collections is None else list(scope.collections)
+
+
+def delete_conversation(*, conversation: Conversation) -> None:
+    """Delete a conversation with all that was said in it; an answer that is running there stops."""
+    running = list(Message.objects.of(conversation).running().values_list("id", flat=True))
+    Conversation.objects.filter(owner=conversation.owner_id, id=conversation.id).delete()
+    for identifier in running:
+        if answer := board().get(identifier):
+            answer.stop.set(StopReason.DELETED)
+    streams.forget(running)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question that was stored, and its answer that has begun."""
+
+    question: Message
+    message: Message
+    answer: RunningAnswer
+
+
+def ask(
+    *,
+    conversation: Conversation,
+    content: str,
+    scope: Scope | None = None,
+    within: Callable[[Message], None] | None = None,
+) -> Asked:
+    """Store the question and begin its answer, which goes on by itself. ``within`` is called in the transaction.
+
+    Raises AnswerInProgress, ConversationGone and ``producer.TooBusy``. It leaves no database connection open.
+    """
+    with producer.reserved() as slot:
+        history = recent_turns(conversation)
+        question, message = _store_question(conversation, content, within)
+        answer = RunningAnswer(message.id, conversation.owner_id)
+        slot.produce(answer, Question(content, scope or scope_of(conversation), history))
+    release_connection()
+    return Asked(question, message, answer)
+
+
+def recent_turns(conversation: Conversation) -> tuple[Turn, ...]:
+    """The last messages, oldest first."""
+    newest = Message.objects.of(conversation).exclude(body=None).order_by("-created_at", "-id")
+    rows = newest.values_list("role", "body__content")[:TURNS_REMEMBERED]
+    return tuple(Turn(role, content) for role, content in reversed(rows) if content)
+
+
+def _store_question(
+    conversation: Conversation, content: str, within: Callable[[Message], None] | None
+) -> tuple[Message, Message]:
+    question, answer = _new_messages(conversation)
+    try:
+        with transaction.atomic():
+            Message.objects.bulk_create([question, answer])
+            MessageBody.objects.bulk_create([body_of(question, content)])
+            _note_activity(conversation, content, question)
+            if within:
+                within(answer)
+    except IntegrityError as error:
+        raise _refusal(error) from error
+    return question, answer
+
+
+def _new_messages(conversation: Conversation) -> tuple[Message, Message]:
+    now = timezone.now()
+    shared: dict[str, Any] = {"owner_id": conversation.owner_id, "conversation_id": conversation.id}
+    question = Message(role=Message.Role.USER, created_at=now, **shared)
+    answer = Message(
+        role=Message.Role.ASSISTANT,
+        status=Message.Status.RUNNING,
+        created_at=now + timedelta(microseconds=1),  # after its question, whatever their ids are
+        **shared,
+    )
+    return question, answer
+
+
+def _note_activity(conversation: Conversation, content: str, question: Message) -> None:
+    title = Case(When(title="", then=Value(title_from(content))), default=F("title"))
+    mine = Conversation.objects.filter(owner=conversation.owner_id, id=conversation.id)
+    mine.update(updated_at=question.created_at, title=title)
+
+
+def _refusal(error: IntegrityError) -> Exception:
+    constraint = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None)
+    if constraint == "chat_message_one_running_uniq":
+        return AnswerInProgress()
+    return ConversationGone() if constraint == "chat_message_conversation_fk" else error
+
+
+def title_from(question: str) -> str:
+    """The first words of a question, cut between words where there are any."""
+    words = " ".join(question.split())
+    if len(words) <= TITLE_FROM_QUESTION:
+        return words
+    cut = words[:TITLE_FROM_QUESTION]
+    at_word = cut.rsplit(" ", 1)[0]
+    return (at_word if len(at_word) > TITLE_FROM_QUESTION // 2 else cut) + "…"
+
+
+def stop_answer(*, message: Message) -> None:
+    """Stop an answer wherever it is produced; nothing happens to one that is finished."""
+    running = Message.objects.filter(owner=message.owner_id, id=message.id).running()
+    if not running.update(stop_requested=True):
+        return
+    if answer := board().get(message.id):
+        answer.stop.set(StopReason.STOPPED)
+        return
+    try:
+        streams.request_stop(message.id)
+    except streams.RedisError:
+        logger.warning("Valkey is down; an answer stops when its process next asks the database")
+
+
+def messages_of(conversation: Conversation, identifiers: list[UUID]) -> list[Message]:
+    """These messages whole, in their order."""
+    return list(Message.objects.of(conversation).filter(id__in=identifiers).whole().in_order())
