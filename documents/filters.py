@@ -1,9 +1,23 @@
 """What lists of documents can be narrowed to."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import django_filters
+from django.db.models.functions import Lower
 
 from documents.models import Document
 from documents.querysets import DocumentQuerySet
+
+ORDERINGS: dict[str, Sequence[Any]] = {
+    "-uploaded_at": ("-uploaded_at", "-id"),
+    "uploaded_at": ("uploaded_at", "id"),
+    "filename": (Lower("filename"), "id"),
+    "-filename": (Lower("filename").desc(), "-id"),
+    "size": ("size", "id"),
+    "-size": ("-size", "-id"),
+}
+"""What lists of documents can be sorted by; each is served by an index."""
 
 
 class DocumentFilter(django_filters.FilterSet):

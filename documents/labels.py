@@ -1,0 +1,30 @@
+"""States and formats in plain words."""
+
+from ragsite.extraction import CSV, DOCX, HTML, MARKDOWN, PDF, PLAIN_TEXT
+
+KINDS = {PDF: "PDF", DOCX: "Word", HTML: "Web page", MARKDOWN: "Markdown", PLAIN_TEXT: "Text", CSV: "CSV"}
+
+STATES = {
+    "uploaded": "Waiting",
+    "extracting": "Reading",
+    "chunking": "Splitting into passages",
+    "embedding": "Learning its meaning",
+    "processed": "Ready",
+    "failed": "Failed",
+}
+
+STAGES = {"extracting": "Reading", "chunking": "Splitting", "embedding": "Meaning"}
+
+
+def kind(content_type: str) -> str:
+    """The format's name for people."""
+    return KINDS.get(content_type) or content_type.rpartition("/")[2].upper()
+
+
+def duration(seconds: float | None) -> str:
+    """``0.4 s``, ``12 s``, ``3 min``; empty when it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

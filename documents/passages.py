@@ -1,0 +1,108 @@
+"""A document's text as people read it: blocks around a place, with a passage marked in them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models.functions import Length, Substr
+
+from documents.models import Document, DocumentText
+
+WINDOW = 24_000
+"""Characters shown at once; a longer document is read in steps."""
+LEAD = 6_000
+"""Of these, how many stand before the place that is looked for."""
+CELLS = " | "
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of text that is marked, or not."""
+
+    text: str
+    marked: bool
+
+
+@dataclass(frozen=True)
+class ShownBlock:
+    """A heading, paragraph, list or table; ``rows`` of ``cells`` of spans (one of one where it is no table)."""
+
+    kind: str
+    level: int
+    rows: list[list[list[Span]]]
+
+    @property
+    def spans(self) -> list[Span]:
+        return self.rows[0][0]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The blocks of one stretch of the text; the offsets of those before and after it, None at the ends."""
+
+    blocks: list[ShownBlock]
+    earlier: int | None
+    later: int | None
+
+
+def read_window(document: Document, place: int, passage: tuple[int, int] | None) -> Window | None:
+    """The text around a place with the passage marked; None when the document has no text yet."""
+    content = (
+        DocumentText.objects.filter(document=document.id)
+        .annotate(length=Length("text"))
+        .values_list("length", "blocks")
+        .first()
+    )
+    if content is None:
+        return None
+    length, blocks = content
+    first, last = _bounds(blocks, length, place)
+    query = DocumentText.objects.filter(document=document.id).annotate(part=Substr("text", first + 1, last - first))
+    text = query.values_list("part", flat=True)[0]
+    shown = [block for block in blocks if first <= block["start"] and block["end"] <= last] or [
+        {"kind": "paragraph", "start": first, "end": last}
+    ]
+    return Window(
+        [_shown(text, first, block, passage) for block in shown],
+        max(first - WINDOW + LEAD, 0) if first > 0 else None,
+        last + LEAD if last < length else None,
+    )
+
+
+def _bounds(blocks: list[dict[str, Any]], length: int, place: int) -> tuple[int, int]:
+    """Where the stretch begins and ends: with whole blocks, unless one alone is longer than a stretch."""
+    wanted = min(max(place - LEAD, 0), max(length - 1, 0))
+    first = max((block["start"] for block in blocks if block["start"] <= wanted), default=0)
+    if wanted - first > WINDOW // 2:
+        first = wanted
+    last = max((block["end"] for block in blocks if first < block["end"] <= first + WINDOW), default=0)
+    if last <= place:
+        last = min(first + WINDOW, length)
+    return first, last
+
+
+def _shown(text: str, offset: int, block: dict[str, Any], passage: tuple[int, int] | None) -> ShownBlock:
+    start, end = block["start"] - offset, block["end"] - offset
+    marked = (passage[0] - offset, passage[1] - offset) if passage else (0, 0)
+    kind = block.get("kind", "paragraph")
+    lines = _split(text, start, end, "\n") if kind == "table" else [(start, end)]
+    rows = [
+        [list(_spans(text, *cell, marked)) for cell in (_split(text, *line, CELLS) if kind == "table" else [line])]
+        for line in lines
+    ]
+    return ShownBlock(kind, min(block.get("level") or 2, 6), rows)
+
+
+def _split(text: str, start: int, end: int, separator: str) -> Iterator[tuple[int, int]]:
+    """The ranges between the separators."""
+    for part in text[start:end].split(separator):
+        yield start, start + len(part)
+        start += len(part) + len(separator)
+
+
+def _spans(text: str, start: int, end: int, marked: tuple[int, int]) -> Iterator[Span]:
+    """The range cut where the mark begins and ends."""
+    first, last = (min(max(edge, start), end) for edge in marked)
+    for begin, stop, is_marked in ((start, first, False), (first, last, True), (last, end, False)):
+        if begin < stop:
+            yield Span(text[begin:stop], is_marked)

@@ -1,0 +1,165 @@
+// Uploads: each file by itself, three at once, with its progress and what came of it.
+const AT_ONCE = 3;
+const form = document.getElementById("upload");
+const panel = document.getElementById("uploads");
+const list = document.getElementById("upload-list");
+const title = document.getElementById("uploads-title");
+const clear = document.getElementById("uploads-clear");
+const veil = document.getElementById("drop-veil");
+const blank = document.getElementById("upload-row");
+const waiting = [];
+let running = 0;
+let tally = fresh();
+let onStored = () => {};
+
+function fresh() {
+  return { files: 0, done: 0, refused: 0 };
+}
+
+/** Take files that are chosen or dropped; `stored` is called after each that the library has taken. */
+export function takeUploads(stored) {
+  if (!form) return;
+  onStored = stored;
+  const input = form.querySelector("input[type=file]");
+  input.addEventListener("change", () => {
+    add(input.files);
+    input.value = "";
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  clear.addEventListener("click", clearList);
+  list.addEventListener("click", (event) => {
+    const button = event.target.closest(".upload-remove");
+    if (button) button.closest("li").remove();
+    panel.hidden = !list.children.length;
+  });
+  watchDrops();
+  addEventListener("beforeunload", (event) => {
+    if (running || waiting.length) event.preventDefault();
+  });
+}
+
+function watchDrops() {
+  let depth = 0;
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragenter", (event) => {
+    if (!hasFiles(event)) return;
+    depth += 1;
+    veil.hidden = false;
+  });
+  addEventListener("dragleave", (event) => {
+    if (!hasFiles(event)) return;
+    depth -= 1;
+    if (depth <= 0) veil.hidden = true;
+  });
+  addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+  addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    depth = 0;
+    veil.hidden = true;
+    add(event.dataTransfer.files);
+  });
+}
+
+function add(files) {
+  if (!files.length) return;
+  if (!running && !waiting.length) tally = fresh();
+  form.classList.remove("first");
+  for (const file of files) {
+    const row = blank.content.firstElementChild.cloneNode(true);
+    row.querySelector(".upload-name").textContent = file.name;
+    show(row, "waiting", "Waiting");
+    list.append(row);
+    waiting.push({ file, row });
+    tally.files += 1;
+  }
+  panel.hidden = false;
+  next();
+}
+
+function next() {
+  while (running < AT_ONCE && waiting.length) {
+    running += 1;
+    send(waiting.shift());
+  }
+  tell();
+}
+
+function send({ file, row }) {
+  const body = new FormData();
+  const collection = form.elements.collection;
+  if (collection) body.append("collection", collection.value);
+  body.append("file", file);
+  const request = new XMLHttpRequest();
+  const bar = row.querySelector("progress");
+  show(row, "working", "Uploading");
+  request.open("POST", form.dataset.api);
+  request.setRequestHeader("X-CSRFToken", form.elements.csrfmiddlewaretoken.value);
+  request.upload.addEventListener("progress", (event) => {
+    if (event.lengthComputable) bar.value = event.loaded / event.total;
+    if (event.loaded === event.total) show(row, "working", "Storing");
+  });
+  request.addEventListener("loadend", () => {
+    running -= 1;
+    finish(request, row);
+    next();
+  });
+  request.send(body);
+}
+
+function finish(request, row) {
+  if (request.status === 201 || request.status === 200) {
+    tally.done += 1;
+    if (request.status === 200) show(row, "known", "Already in your library");
+    else show(row, "done", "Uploaded");
+    onStored(JSON.parse(request.responseText));
+    return;
+  }
+  tally.refused += 1;
+  show(row, "refused", reason(request));
+}
+
+function reason(request) {
+  if (!request.status) return "The connection was lost. Choose the file again.";
+  if (request.status === 413) return problem(request) ?? "The file is too large.";
+  if (request.status === 401 || request.status === 403) return "You are signed out. Reload the page and sign in.";
+  return problem(request) ?? `The server could not take it (error ${request.status}). Try again in a moment.`;
+}
+
+function problem(request) {
+  try {
+    const { detail, errors } = JSON.parse(request.responseText);
+    return errors?.file?.[0] ?? detail ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function show(row, state, note) {
+  row.className = `upload-row is-${state}`;
+  row.querySelector(".upload-note").textContent = note;
+}
+
+function tell() {
+  const { files, done, refused } = tally;
+  const busy = running + waiting.length;
+  const failed = refused ? `, ${refused} refused` : "";
+  title.textContent = busy
+    ? `Uploading ${Math.min(done + refused + 1, files)} of ${files}`
+    : `${done} of ${files} file${files === 1 ? "" : "s"} uploaded${failed}`;
+  clear.hidden = busy > 0;
+  if (!busy) setTimeout(tidy, 4000);
+}
+
+/** What went well need not stay; what was refused stays until it is dismissed. */
+function tidy() {
+  if (running || waiting.length) return;
+  list.querySelectorAll(".is-done").forEach((row) => row.remove());
+  panel.hidden = !list.children.length;
+}
+
+function clearList() {
+  list.replaceChildren();
+  panel.hidden = true;
+  form.querySelector("input[type=file]").focus();
+}
