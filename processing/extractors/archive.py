@@ -32,7 +32,11 @@ def open_archive(data: mmap | bytes) -> Iterator["Archive"]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as opened:
             yield Archive(opened)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, etree.XMLSyntaxError) as error:
+    except etree.XMLSyntaxError as error:
+        if error.code == etree.ErrorTypes.ERR_NO_MEMORY:
+            raise MemoryError from error
+        raise ExtractionRefused("broken", DAMAGED) from error
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise ExtractionRefused("broken", DAMAGED) from error
 
 

@@ -107,9 +107,17 @@ def _parse(text: str) -> HtmlElement:
         document = document_fromstring(_XML_DECLARATION.sub("", text).encode("utf-8", "replace"), parser=parser)
     except etree.ParserError as error:
         raise ExtractionRefused("no_text", "No text was found in this web page.") from error
-    if any("Excessive depth" in entry.message for entry in parser.error_log):
-        raise RecursionError
+    _check_completeness(parser)
     return document
+
+
+def _check_completeness(parser: HTMLParser) -> None:
+    """The parser forgives everything, also that it had to stop: then half a page must not pass for the whole."""
+    for entry in parser.error_log:
+        if entry.type == etree.ErrorTypes.ERR_NO_MEMORY:
+            raise MemoryError
+        if "Excessive depth" in entry.message:
+            raise RecursionError
 
 
 def _main(document: HtmlElement) -> HtmlElement:

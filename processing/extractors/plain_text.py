@@ -18,7 +18,9 @@ _MARKS: Final = [
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 ]
 _SAMPLE: Final = 256 * 1024
-_JAPANESE: Final = ("cp932", "euc_jp", "iso2022_jp")
+_JAPANESE: Final = ("iso2022_jp", "cp932", "euc_jp")
+_SHIFT_SEQUENCE: Final = b"\x1b$B"
+"""ISO-2022-JP is made of ASCII bytes: this switches to Japanese."""
 _KANA = re.compile(r"[\u3041-\u30fa]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
@@ -77,6 +79,8 @@ def _guessed(data: bytes) -> str:
     wide = _wide_encoding(data[:_SAMPLE])
     if wide:
         return data.decode(wide, "replace")
+    if _SHIFT_SEQUENCE in data:
+        return _japanese(data) or _by_statistics(data)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
