@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.core.files.storage import default_storage
 from django.db import IntegrityError
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Lower
@@ -19,7 +18,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from documents import services
-from documents.filters import DocumentFilter
+from documents.filters import ORDERINGS, DocumentFilter
 from documents.models import Chunk, Collection, Document, DocumentText
 from documents.pages import NoSuchPage, page_picture, passage_boxes
 from documents.scopes import NotInLibrary, owned_scope
@@ -36,6 +35,7 @@ from documents.serializers import (
     TextSerializer,
     UploadSerializer,
 )
+from ragsite.accounts.callers import caller
 from ragsite.api.idempotency import idempotent
 from ragsite.api.problems import Problem
 from ragsite.api.throttling import UploadThrottle
@@ -55,10 +55,10 @@ class CollectionListView(generics.ListCreateAPIView[Collection]):
     keyset_orderings: ClassVar[dict[str, Any]] = {"name": (Lower("name"), "id"), "-created_at": ("-created_at", "-id")}
 
     def get_queryset(self) -> QuerySet[Collection]:
-        return Collection.objects.for_user(self.request.user).annotate(document_count=Count("memberships"))
+        return Collection.objects.for_user(caller(self.request)).annotate(document_count=Count("memberships"))
 
     def perform_create(self, serializer: Any) -> None:
-        _save_collection(serializer, owner=self.request.user)
+        _save_collection(serializer, owner=caller(self.request))
 
 
 class CollectionView(generics.RetrieveUpdateDestroyAPIView[Collection]):
@@ -69,7 +69,7 @@ class CollectionView(generics.RetrieveUpdateDestroyAPIView[Collection]):
     http_method_names = ("get", "patch", "delete", "head", "options")
 
     def get_queryset(self) -> QuerySet[Collection]:
-        return Collection.objects.for_user(self.request.user).annotate(document_count=Count("memberships"))
+        return Collection.objects.for_user(caller(self.request)).annotate(document_count=Count("memberships"))
 
     def perform_update(self, serializer: Any) -> None:
         _save_collection(serializer)
@@ -91,17 +91,10 @@ class DocumentListView(generics.ListAPIView[Document]):
     filterset_class = DocumentFilter
     parser_classes = (MultiPartParser,)
     throttle_classes = (*api_settings.DEFAULT_THROTTLE_CLASSES, UploadThrottle)
-    keyset_orderings: ClassVar[dict[str, Any]] = {
-        "-uploaded_at": ("-uploaded_at", "-id"),
-        "uploaded_at": ("uploaded_at", "id"),
-        "filename": (Lower("filename"), "id"),
-        "-filename": (Lower("filename").desc(), "-id"),
-        "size": ("size", "id"),
-        "-size": ("-size", "-id"),
-    }
+    keyset_orderings: ClassVar[dict[str, Any]] = ORDERINGS
 
     def get_queryset(self) -> QuerySet[Document]:
-        return Document.objects.for_user(self.request.user).with_collections()
+        return Document.objects.for_user(caller(self.request)).with_collections()
 
     @extend_schema(
         operation_id="documents_upload",
@@ -117,16 +110,18 @@ class DocumentListView(generics.ListAPIView[Document]):
         collections = _owned_collections(request, form.validated_data.get("collection", []))
         try:
             upload = services.upload_document(
-                owner=request.user, file=file, filename=file.name, collections=collections
+                owner=caller(request), file=file, filename=file.name, collections=collections
             )
         except services.UploadRefused as error:
-            raise Problem(UPLOAD_STATUS.get(error.code, 422), error.code, error.detail, {"file": [error.detail]}) from error
+            raise Problem(
+                UPLOAD_STATUS.get(error.code, 422), error.code, error.detail, {"file": [error.detail]}
+            ) from error
         code = status.HTTP_201_CREATED if upload.created else status.HTTP_200_OK
         return Response(_shown(upload.document), status=code)
 
 
 def _owned_collections(request: Request, ids: Sequence[UUID]) -> list[Collection]:
-    found = list(Collection.objects.for_user(request.user).filter(id__in=ids))
+    found = list(Collection.objects.for_user(caller(request)).filter(id__in=ids))
     if len(found) != len(set(ids)):
         message = "One of the collections is not yours or does not exist."
         raise Problem(404, "not_found", message, {"collection": [message]})
@@ -142,7 +137,7 @@ class OwnDocumentMixin:
     """For views below /documents/{id}: the document if it is the caller's, else 404."""
 
     def own_document(self, request: Request, pk: UUID) -> Document:
-        document = Document.objects.for_user(request.user).filter(id=pk).first()
+        document = Document.objects.for_user(caller(request)).filter(id=pk).first()
         if document is None:
             raise Http404
         return document
@@ -155,9 +150,7 @@ class DocumentView(OwnDocumentMixin, APIView):
     def get(self, request: Request, pk: UUID) -> Response:
         return Response(_shown(self.own_document(request, pk)))
 
-    @extend_schema(
-        operation_id="documents_change", request=DocumentChangeSerializer, responses=DocumentSerializer
-    )
+    @extend_schema(operation_id="documents_change", request=DocumentChangeSerializer, responses=DocumentSerializer)
     def patch(self, request: Request, pk: UUID) -> Response:
         """Rename it, or say which collections it is in."""
         document = self.own_document(request, pk)
@@ -215,7 +208,7 @@ class FileView(OwnDocumentMixin, APIView):
         """The file as it was uploaded; always a download, because it is a stranger's HTML as likely as not."""
         document = self.own_document(request, pk)
         try:
-            file = default_storage.open(document.file.name)
+            file = document.file.open()
         except FileNotFoundError as error:
             raise Problem(404, "file_missing", "The file is gone from the storage. Upload it again.") from error
         response = FileResponse(
@@ -290,7 +283,7 @@ class SearchView(APIView):
         form.is_valid(raise_exception=True)
         wanted = form.validated_data
         try:
-            scope = owned_scope(request.user, wanted.get("documents"), wanted.get("collections"))
+            scope = owned_scope(caller(request), wanted.get("documents"), wanted.get("collections"))
         except NotInLibrary as error:
             raise Problem(404, "not_found", str(error), error.errors) from error
         hits = _searched(scope, wanted["query"], wanted["limit"])

@@ -1,5 +1,6 @@
 """Pages as pictures, and where on them a passage stands. PDFs only: other formats are shown as text."""
 
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -32,9 +33,15 @@ def page_picture(document: Document, number: int) -> bytes:
     data = _with_file(
         document, lambda client, file: client.render_page(file, number, width=PICTURE_WIDTH, image_format="webp").data
     )
-    if Document.objects.filter(id=document.id).exists():  # deleted while it was drawn: nothing may stay behind
-        default_storage.save(name, ContentFile(data))
+    _keep(document, name, data)
     return data
+
+
+def _keep(document: Document, name: str, data: bytes) -> None:
+    """Store a picture, unless its document was deleted while it was drawn; a full disk only means drawing it again."""
+    if Document.objects.filter(id=document.id).exists():
+        with contextlib.suppress(OSError):
+            default_storage.save(name, ContentFile(data))
 
 
 def passage_boxes(document: Document, number: int, start: int, end: int) -> list[Box]:
@@ -57,5 +64,5 @@ def _check(document: Document, number: int) -> None:
 
 def _with_file(document: Document, ask: "Callable[..., T]") -> T:
     client = SandboxClient(settings.LAYOUT.sandbox_socket)
-    with default_storage.open(document.file.name) as file:
+    with document.file.open() as file:
         return ask(client, file)

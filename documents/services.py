@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -107,12 +108,12 @@ def _create_document(
             _insert_memberships(owner, [document.id], collections)
             transaction.on_commit(wake_worker)
     except IntegrityError:
-        default_storage.delete(document.file.name)
+        document.file.delete(save=False)
         if not Document.objects.for_user(owner).filter(sha256=digest).exists():
             raise
         return None
     except BaseException:
-        default_storage.delete(document.file.name)
+        document.file.delete(save=False)
         raise
     return document
 
@@ -200,7 +201,8 @@ def delete_documents(*, owner_id: int, documents: Iterable[UUID]) -> int:
         if found:
             documents_deleted.send(Document, owner_id=owner_id, document_ids=found)
             _delete_rows(owner_id, found)
-            transaction.on_commit(lambda: [delete_files(owner_id, document) for document in found])
+            for document in found:
+                transaction.on_commit(partial(delete_files, owner_id, document))
     return len(found)
 
 

@@ -68,11 +68,7 @@ def chunk(extraction: Extraction, language: str, count_tokens: TokenCounter) -> 
     text = extraction.text
     units = list(_units(text, extraction.blocks, language))
     counts = count_tokens([text[unit.start : unit.end] for unit in units])
-    fitting = [
-        piece
-        for unit, tokens in zip(units, counts, strict=True)
-        for piece in _fitted(text, unit, tokens)
-    ]
+    fitting = [piece for unit, tokens in zip(units, counts, strict=True) for piece in _fitted(text, unit, tokens)]
     return [draft.passage() for draft in _packed(fitting)]
 
 

@@ -23,7 +23,11 @@ from documents.models import Document
 logger = logging.getLogger(__name__)
 
 WORK = "status IN ('uploaded', 'extracting', 'chunking', 'embedding')"
-FREE = f"{WORK} AND due_at <= now() AND (lease_expires_at IS NULL OR lease_expires_at < now())"
+# The statement's time, not the transaction's: a claim must see what became due since the transaction began.
+FREE = (
+    f"{WORK} AND due_at <= statement_timestamp() "
+    "AND (lease_expires_at IS NULL OR lease_expires_at < statement_timestamp())"
+)
 
 # The owners with work by a loose scan over document_claim_idx; of each its next due rows; least busy owner first.
 CANDIDATES = f"""
@@ -34,7 +38,7 @@ WITH RECURSIVE owners(owner_id) AS (
           ORDER BY d.owner_id LIMIT 1)
   FROM owners WHERE owners.owner_id IS NOT NULL
 ), busy AS (
-  SELECT owner_id, count(*) AS leases FROM documents_document WHERE lease_expires_at > now() GROUP BY owner_id
+  SELECT owner_id, count(*) AS leases FROM documents_document WHERE lease_expires_at > statement_timestamp() GROUP BY owner_id
 )
 SELECT next.id FROM owners
 LEFT JOIN busy USING (owner_id)

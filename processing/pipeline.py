@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
@@ -79,7 +78,9 @@ def _attempt(lease: Lease) -> None:
         raise
     except Exception:
         logger.exception("Document %s failed by a fault of the site", lease.document.id)
-        detail = "Processing ended with an unexpected error; it is in the site's log. Try again, or tell an administrator."
+        detail = (
+            "Processing ended with an unexpected error; it is in the site's log. Try again, or tell an administrator."
+        )
         _fail(lease, ProcessingFailed("internal_error", detail, retryable=True))
 
 
@@ -140,7 +141,7 @@ def _extract(lease: Lease) -> Extraction:
 
     with _stage(lease, Status.EXTRACTING):
         client = SandboxClient(settings.LAYOUT.sandbox_socket)
-        with default_storage.open(document.file.name) as file:
+        with document.file.open() as file:
             extraction = client.extract(file, document.content_type, on_progress=on_progress)
         if not extraction.text.strip():
             raise ExtractionRefused("no_text", "No text was found in this file.")

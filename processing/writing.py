@@ -4,7 +4,6 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 import numpy as np
 from django.db import connection
@@ -25,16 +24,9 @@ CHUNK_COLUMNS = (
 EMBEDDING_COLUMNS = ("owner_id", "document_id", "position", "part", "model_id", "content_hash", "vector")
 
 # What stands in the old chunks of this document and in any other of the owner with the same content.
-KEEP_KNOWN = """
-CREATE TEMPORARY TABLE known_embedding ON COMMIT DROP AS
-SELECT DISTINCT ON (content_hash) content_hash, model_id, vector FROM documents_embedding
+KNOWN = """
+SELECT DISTINCT ON (content_hash) content_hash, vector::text FROM documents_embedding
 WHERE owner_id = %s AND model_id = %s AND content_hash = ANY (%s)
-"""
-REUSE_KNOWN = """
-INSERT INTO documents_embedding (owner_id, document_id, position, part, model_id, content_hash, vector)
-SELECT %s, %s, wanted.position, 0, known.model_id, known.content_hash, known.vector
-FROM unnest(%s::integer[], %s::bytea[]) AS wanted(position, content_hash)
-JOIN known_embedding known USING (content_hash)
 """
 MISSING = """
 SELECT c.position, c.title, c.headings, c.text FROM documents_chunk c
@@ -76,15 +68,21 @@ def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passag
         )
         for position, passage in enumerate(passages)
     ]
-    with lease.writing(), connection.cursor() as cursor:
-        hashes = [entry.content_hash for entry in inputs]
-        cursor.execute(KEEP_KNOWN, [document.owner_id, model.id, hashes])
+    with lease.writing():
+        known = _known_vectors(document, model, inputs)
         _delete_derived(document)
         _write_text(document, extraction)
         copy_rows("documents_chunk", CHUNK_COLUMNS, _chunk_rows(document, extraction, passages))
-        positions = [entry.position for entry in inputs]
-        cursor.execute(REUSE_KNOWN, [document.owner_id, document.id, positions, hashes])
+        vectors = [(entry, known[entry.content_hash]) for entry in inputs if entry.content_hash in known]
+        copy_rows("documents_embedding", EMBEDDING_COLUMNS, _embedding_rows(document, model, vectors))
         lease.update(chunk_count=len(passages), searchable=True)
+
+
+def _known_vectors(document: Document, model: EmbeddingModel, inputs: Sequence[EmbeddingInput]) -> dict[bytes, str]:
+    """The vectors, as pgvector writes them, that the owner has of these inputs already, by content hash."""
+    with connection.cursor() as cursor:
+        cursor.execute(KNOWN, [document.owner_id, model.id, [entry.content_hash for entry in inputs]])
+        return {bytes(content_hash): vector for content_hash, vector in cursor.fetchall()}
 
 
 def _delete_derived(document: Document) -> None:
@@ -133,11 +131,16 @@ def write_embeddings(
     lease: Lease, model: EmbeddingModel, inputs: Sequence[EmbeddingInput], vectors: NDArray[np.float32], progress: float
 ) -> None:
     """Add vectors of shape (len(inputs), dimensions) and the progress made. Raises LeaseLost."""
-    owner_id, document_id = lease.document.owner_id, lease.document.id
-    rows = [
-        (owner_id, document_id, entry.position, 0, model.id, entry.content_hash, vector_literal(vector))
-        for entry, vector in zip(inputs, vectors, strict=True)
-    ]
+    literals = [(entry, vector_literal(vector)) for entry, vector in zip(inputs, vectors, strict=True)]
     with lease.writing():
-        copy_rows("documents_embedding", EMBEDDING_COLUMNS, rows)
+        copy_rows("documents_embedding", EMBEDDING_COLUMNS, _embedding_rows(lease.document, model, literals))
         lease.update(stage_progress=progress, attempts=0, crashes=0)
+
+
+def _embedding_rows(
+    document: Document, model: EmbeddingModel, vectors: Sequence[tuple[EmbeddingInput, str]]
+) -> list[tuple]:
+    return [
+        (document.owner_id, document.id, entry.position, 0, model.id, entry.content_hash, vector)
+        for entry, vector in vectors
+    ]

@@ -1,13 +1,20 @@
 """The cast of every test: an owner, a stranger, someone of the staff, and their clients."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.core.files.base import ContentFile
 from django.test import Client
 from rest_framework.test import APIClient
 
+from documents.models import Document
+from documents.services import upload_document
+from processing import pipeline
 from ragsite.accounts.models import ApiToken, User
+from tests.fakes import FakeEncoder
 
 pytest_plugins = ["tests.services"]
 
@@ -60,3 +67,38 @@ def signed_in() -> Callable[[User], Client]:
         return made
 
     return client
+
+
+@pytest.fixture
+def fake_encoder(monkeypatch: pytest.MonkeyPatch) -> FakeEncoder:
+    """A quick encoder in place of the real one, in this process."""
+    fake = FakeEncoder()
+    monkeypatch.setattr("ragsite.embedding._client", lambda: fake)
+    return fake
+
+
+@pytest.fixture
+def upload(db: None) -> Callable[..., Document]:
+    """``upload(owner, "text", "name.md")``: a document, stored and not yet processed."""
+
+    def store(owner: User, content: str | bytes = "Some words.", name: str = "note.txt", **kwargs: Any) -> Document:
+        data = content.encode() if isinstance(content, str) else content
+        return upload_document(owner=owner, file=ContentFile(data, name), filename=name, **kwargs).document
+
+    return store
+
+
+@pytest.fixture
+def processed(
+    upload: Callable[..., Document], fake_encoder: FakeEncoder, sandbox_service: Path
+) -> Callable[..., Document]:
+    """``processed(owner, "text", "name.md")``: a document that went the whole way."""
+
+    def store(*args: Any, **kwargs: Any) -> Document:
+        document = upload(*args, **kwargs)
+        while pipeline.process_next():
+            pass
+        document.refresh_from_db()
+        return document
+
+    return store

@@ -1,6 +1,7 @@
 """Which words of a passage the query asked for."""
 
 import re
+from collections.abc import Callable
 from functools import cache
 
 import Stemmer
@@ -49,6 +50,6 @@ def _algorithm(language: str) -> str | None:
     return name if name in Stemmer.algorithms() else None
 
 
-def _stemmer(language: str):  # noqa: ANN202
+def _stemmer(language: str) -> Callable[[str], str]:
     algorithm = _algorithm(language)
     return Stemmer.Stemmer(algorithm).stemWord if algorithm else str.lower

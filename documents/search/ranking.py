@@ -70,9 +70,7 @@ def rank(
         return [_hit(row) for row in cursor.fetchall()]
 
 
-def _parameters(
-    scope: Scope, query: str, vector: NDArray[np.float32] | None, limit: int, mode: Mode
-) -> dict[str, Any]:
+def _parameters(scope: Scope, query: str, vector: NDArray[np.float32] | None, limit: int, mode: Mode) -> dict[str, Any]:
     words_weight, meaning_weight = WEIGHTS[mode]
     return {
         "owner": scope.owner_id,

@@ -1,6 +1,7 @@
 """manage.py evaluate DIR: how well search finds what answers."""
 
 import argparse
+import collections
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,8 @@ class Command(BaseCommand):
             questions = load_questions(folder, user.pk, limit)
         except (SetIncomplete, UnknownOwner) as error:
             raise CommandError(str(error)) from error
-        scores = {}
-        for scores in tqdm(evaluate(questions, user.pk), total=len(questions), unit="question"):
-            pass
+        steps = tqdm(evaluate(questions, user.pk), total=len(questions), unit="question")
+        scores = collections.deque(steps, maxlen=1).pop()
         self.stdout.write(f"{folder.name}: {len(questions)} questions, one relevant chunk each")
         self.stdout.write(f"{'':12}{'R@1':>8}{'R@5':>8}{'R@10':>8}{'MRR@10':>8}{'nDCG@10':>9}")
         for mode, name in NAMES.items():
