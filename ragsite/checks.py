@@ -15,6 +15,7 @@ from ragsite.api.throttling import parse_rate
 KNOWN_VARIABLES = {
     "RAGSITE_ALLOWED_HOSTS",
     "RAGSITE_ALLOW_HTTP",
+    "RAGSITE_ANSWERS_AT_ONCE",
     "RAGSITE_CACHE_PREFIX",
     "RAGSITE_DATABASE_POOL",
     "RAGSITE_DATA_DIR",
@@ -101,7 +102,7 @@ def _addresses() -> Iterator[CheckMessage]:
         value = getattr(settings, name)
         if value and not _is_http(value):
             yield Error(f"{name} is no address of a web server.", hint="https://name", id="ragsite.E006")
-    if urlsplit(settings.RAGSITE_URL).path.strip("/"):
+    if _is_http(settings.RAGSITE_URL) and urlsplit(settings.RAGSITE_URL).path.strip("/"):
         yield Error("RAGSITE_URL has a path; the site cannot live below one.", hint="https://name", id="ragsite.E007")
     if not settings.DATABASES["default"]["NAME"]:
         yield Error("DATABASE_URL names no database.", hint="postgres://user:password@host/name", id="ragsite.E008")

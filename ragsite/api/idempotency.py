@@ -15,6 +15,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError
 from django.http import HttpResponseBase, QueryDict
 from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,6 +25,9 @@ from ragsite.accounts.models import IdempotencyKey
 from ragsite.api.problems import Problem
 
 HEADER = "Idempotency-Key"
+PARAMETER = OpenApiParameter(
+    HEADER, str, OpenApiParameter.HEADER, description="Sent again with the same body, it gives the first result again."
+)
 Handler = Callable[..., HttpResponseBase]
 
 
@@ -50,6 +54,7 @@ def idempotent(handler: Handler) -> Handler:
     transaction, and has ``replay(request, row, *args, **kwargs)`` to answer from what it kept.
     """
 
+    @extend_schema(parameters=[PARAMETER])
     @wraps(handler)
     def wrapper(view: APIView, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
         request.idempotency = None  # type: ignore[attr-defined]

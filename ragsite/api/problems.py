@@ -81,7 +81,9 @@ def as_problem(exc: Exception) -> Problem | None:
         case MultiPartParserError() | SuspiciousOperation() | UnreadablePostError():
             return Problem(400, "parse_error", "The request could not be read.")
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return Problem(507, "disk_full", "The disk is full, nothing was stored. Tell an administrator; try again later.")
+            return Problem(
+                507, "disk_full", "The disk is full, nothing was stored. Tell an administrator; try again later."
+            )
         case exceptions.ValidationError():
             return _validation_problem(exc)
         case exceptions.APIException():

@@ -32,7 +32,8 @@ DESCRIPTIONS = {
     "422": "The Idempotency-Key was used for another request.",
     "429": "Too many requests; `Retry-After` says when to go on.",
 }
-BODY_STATUSES = ("400", "409", "413", "415", "422")
+BODY_STATUSES = ["400", "413", "415"]
+IDEMPOTENCY_STATUSES = ["409", "422"]
 
 
 class BearerToken(OpenApiAuthenticationExtension):
@@ -56,13 +57,16 @@ def add_problems(result: dict[str, Any], generator: Any, request: Any, public: b
 
 
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
+    parameters = {(parameter["in"], parameter["name"]) for parameter in operation.get("parameters", [])}
     statuses = ["401", "403", "429"]
     if "{" in path:
         statuses.append("404")
     if method in {"post", "put", "patch"}:
         statuses += BODY_STATUSES
-    elif any(parameter["in"] == "query" for parameter in operation.get("parameters", [])):
+    elif any(place == "query" for place, _ in parameters):
         statuses.append("400")
+    if ("header", "Idempotency-Key") in parameters:
+        statuses += IDEMPOTENCY_STATUSES
     return sorted(statuses)
 
 

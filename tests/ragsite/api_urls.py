@@ -5,6 +5,7 @@ import threading
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.urls import path
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
@@ -75,8 +76,10 @@ class CountingView(APIView):
     made: list = []
     entered, hold = threading.Event(), None
 
+    @extend_schema(request=None, responses={201: None})
     @idempotent
     def post(self, request):
+        """Make one."""
         self.entered.set()
         if self.hold:
             self.hold.wait(20)
