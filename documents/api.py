@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Lower
 from django.http import FileResponse, Http404, HttpResponse
@@ -77,7 +77,8 @@ class CollectionView(generics.RetrieveUpdateDestroyAPIView[Collection]):
 
 def _save_collection(serializer: Any, **values: Any) -> None:
     try:
-        serializer.save(**values)
+        with transaction.atomic():
+            serializer.save(**values)
     except IntegrityError as error:
         message = "You have a collection of this name already."
         raise Problem(409, "name_taken", message, {"name": [message]}) from error

@@ -85,6 +85,7 @@ def _parameters(scope: Scope, query: str, vector: NDArray[np.float32] | None, li
         "sample": statement.SAMPLE_SIZE,
         "candidates": max(statement.CANDIDATES, limit),
         "exact_up_to": statement.EXACT_UP_TO,
+        "common": statement.COMMON_SHARE,
         "one_match": statement.RANK_OF_ONE_MATCH,
         "saturation": statement.TERM_SATURATION,
         "limit": limit,

@@ -11,6 +11,8 @@ CANDIDATES = 50
 """Rows that each of the two rankings gives to the fusion."""
 EXACT_UP_TO = 5000
 """Chunks in scope up to which meaning is ranked exactly; above, by the HNSW index."""
+COMMON_SHARE = 0.25
+"""Terms that stand in more of a large library's chunks choose no candidates; they are still scored."""
 RANK_OF_ONE_MATCH = 0.0608
 """ts_rank of a single occurrence (weight D): 0.1 · 6/π²."""
 TERM_SATURATION = 2.2
@@ -44,7 +46,9 @@ weighted AS MATERIALIZED (
 ),
 wanted AS MATERIALIZED (
   SELECT string_agg(query::text, ' | ')::tsquery AS query
-  FROM weighted WHERE share <= greatest(0.25, (SELECT min(share) FROM weighted))
+  FROM weighted
+  WHERE (SELECT size FROM sampled) < %(sample)s
+     OR share <= greatest(%(common)s, (SELECT min(share) FROM weighted WHERE share > 0))
 ),
 total AS (
   SELECT sum(w.idf) * %(one_match)s * %(saturation)s / (1 + ln(1 + max(s.lexemes))) AS score FROM weighted w, sampled s

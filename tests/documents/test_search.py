@@ -1,0 +1,188 @@
+"""Search: what it finds, for whom, and that each statement reads one partition."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from django.db import connection
+
+from documents.models import Chunk, Collection, Embedding, Membership
+from documents.search import Mode, Scope, highlights, ranking, search, statement
+from documents.vectors import vector_literal
+
+RIVERS = "# Rivers\n\nThe Danube flows through Vienna and Budapest.\n"
+HILLS = "# Hills\n\nThe Matterhorn stands in Switzerland and Italy.\n"
+JAPANESE = "# 川\n\n信濃川は日本で一番長い川である。\n\n# 山\n\n富士山は日本で一番高い山である。\n"
+
+
+@pytest.fixture
+def library(owner, processed):
+    return {name: processed(owner, text, name) for name, text in {"rivers.md": RIVERS, "hills.md": HILLS}.items()}
+
+
+def names(hits) -> list[str]:
+    return [hit.filename for hit in hits]
+
+
+def test_words_and_meaning_find_the_passage(owner, library):
+    hits = search(Scope(owner.pk), "Which river flows through Vienna?")
+    assert hits[0].filename == "rivers.md"
+    assert RIVERS[hits[0].start : hits[0].end] == hits[0].text
+    assert hits[0].words > hits[-1].words
+    assert hits[0].score == pytest.approx(hits[0].words + 4 * hits[0].meaning)
+
+
+def test_words_are_stemmed_in_the_documents_language(owner, library):
+    assert names(search(Scope(owner.pk), "flowing", mode=Mode.WORDS)) == ["rivers.md"]
+
+
+def test_japanese_is_found_by_its_words(owner, processed):
+    processed(owner, JAPANESE, "nihon.md")
+    hits = search(Scope(owner.pk), "富士山の高さ", mode=Mode.WORDS)
+    assert "富士山" in hits[0].text
+
+
+def test_nobody_finds_what_is_not_theirs(owner, stranger, library):
+    assert search(Scope(stranger.pk), "Danube") == []
+    ids = tuple(document.id for document in library.values())
+    assert search(Scope(stranger.pk, documents=ids), "Danube") == []
+
+
+def test_a_scope_narrows_to_documents_and_collections(owner, library):
+    collection = Collection.objects.create(owner=owner, name="High")
+    Membership.objects.create(owner=owner, collection=collection, document=library["hills.md"])
+    question = "The Danube in Vienna"
+    assert names(search(Scope(owner.pk, documents=(library["hills.md"].id,)), question)) == ["hills.md"]
+    assert names(search(Scope(owner.pk, collections=(collection.id,)), question)) == ["hills.md"]
+    both = Scope(owner.pk, documents=(library["rivers.md"].id,), collections=(collection.id,))
+    assert names(search(both, question)) == ["rivers.md", "hills.md"]
+
+
+def test_a_document_is_found_by_words_before_it_is_embedded(owner, library):
+    Embedding.objects.all().delete()
+    assert names(search(Scope(owner.pk), "Danube")) == ["rivers.md"]
+
+
+@pytest.mark.parametrize("query", ["", "   ", "'", "a:*b & | !", "\x00", "?" * 3000, "\\", "'; DROP TABLE x; --", "%s"])
+def test_any_query_is_survived(owner, library, query):
+    assert isinstance(search(Scope(owner.pk), query), list)
+
+
+def test_highlights_are_offsets_of_the_words_asked_for(owner, library):
+    (hit,) = search(Scope(owner.pk), "flowing Vienna", mode=Mode.WORDS)
+    assert [RIVERS[start:end] for start, end in highlights(hit, "flowing Vienna")] == ["flows", "Vienna"]
+
+
+def plan_of(sql: str, parameters) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN (FORMAT JSON) " + sql, parameters)
+        return json.dumps(cursor.fetchone()[0])
+
+
+def partitions(plan: str, table: str) -> set[str]:
+    return set(re.findall(rf"{table}_p\d\d", plan))
+
+
+def test_the_search_statement_reads_one_partition_of_each_table(owner, library):
+    parameters = ranking._parameters(Scope(owner.pk), "Danube", np.ones(384, dtype=np.float32), 10, Mode.FUSED)
+    plan = plan_of(statement.SEARCH, parameters)
+    assert len(partitions(plan, "documents_chunk")) == 1
+    assert len(partitions(plan, "documents_embedding")) == 1
+
+
+@pytest.mark.parametrize("name", ["of", "for_user"])
+def test_chunk_querysets_read_one_partition(owner, library, name):
+    document = library["rivers.md"]
+    queryset = Chunk.objects.of(document) if name == "of" else Chunk.objects.for_user(owner)
+    assert len(partitions(queryset.explain(), "documents_chunk")) == 1
+
+
+def test_a_join_from_the_document_to_its_chunks_reads_one_partition(owner, library):
+    plan = Chunk.objects.for_user(owner).filter(document__filename="rivers.md").explain()
+    assert len(partitions(plan, "documents_chunk")) == 1
+
+
+def test_the_nearest_statement_reads_one_partition_exactly_and_by_index(owner, library):
+    model = Embedding.objects.first().model_id
+    vector = vector_literal(np.ones(384, dtype=np.float32))
+    statements = [
+        f"SELECT 1 FROM documents_embedding e WHERE e.owner_id = {owner.pk} AND e.model_id = {model} "
+        f"ORDER BY (e.vector::halfvec(384) <=> '{vector}'::halfvec(384)){tail} LIMIT 5"
+        for tail in ("", " + 0")
+    ]
+    for sql in statements:
+        assert len(partitions(plan_of(sql, None), "documents_embedding")) == 1
+
+
+@pytest.fixture
+def many(owner, processed):
+    """600 chunks more, so that the index is used when it is told to be."""
+    texts = "\n\n".join(f"# Topic {i}\n\n" + f"alpha{i} beta{i % 7} gamma " * 40 for i in range(300))
+    return processed(owner, texts, "many.md")
+
+
+def nearest(owner, exact_up_to: int, documents=None, wanted: int = 20) -> list[tuple]:
+    model = Embedding.objects.first().model_id
+    vector = vector_literal(np.linspace(1, 2, 384, dtype=np.float32))
+    ids = None if documents is None else [str(entry) for entry in documents]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT document_id, position, round(distance::numeric, 5) FROM "
+            "documents_nearest(%s, %s, 384, %s::uuid[], %s, %s, %s) ORDER BY 3, 1, 2 LIMIT %s",
+            [owner.pk, model, ids, vector, wanted, exact_up_to, wanted],
+        )
+        return cursor.fetchall()
+
+
+def test_a_filter_never_gives_fewer_rows_than_exist_by_either_way(owner, stranger, many, library, processed):
+    processed(stranger, RIVERS, "theirs.md")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE documents_embedding")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    small = [library["rivers.md"].id, library["hills.md"].id]
+    chunks = sum(document.chunk_count for document in library.values())
+    for exact_up_to in (0, 5000):
+        assert len(nearest(owner, exact_up_to)) == 20
+        assert len(nearest(owner, exact_up_to, documents=small)) == chunks
+        assert len(nearest(stranger, exact_up_to)) == 1
+
+
+def test_more_rows_than_wanted_are_never_given_and_both_ways_agree_on_the_best(owner, many):
+    exact, indexed = nearest(owner, 5000), nearest(owner, 0)
+    assert exact[0] == indexed[0]
+    assert len(set(exact) & set(indexed)) >= 15
+
+
+def test_search_over_rest(owner, stranger, api, library):
+    response = api(owner, scopes=["read"]).post("/api/v1/search", {"query": "Danube", "limit": 1})
+    assert response.status_code == 200
+    (result,) = response.json()["results"]
+    document = library["rivers.md"]
+    assert (result["document"], result["filename"], result["page"]) == (str(document.id), "rivers.md", None)
+    assert set(result["scores"]) == {"words", "meaning"}
+    span = result["highlights"][0]
+    assert RIVERS[span["start"] : span["end"]] == "Danube"
+    assert api(stranger).post("/api/v1/search", {"query": "Danube"}).json() == {"results": []}
+
+
+def test_search_in_what_is_not_ones_own_is_not_found(owner, stranger, api, library):
+    ids = [str(library["rivers.md"].id)]
+    response = api(stranger).post("/api/v1/search", {"query": "Danube", "documents": ids})
+    assert response.status_code == 404
+    assert "documents" in response.json()["errors"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"query": ""}, {"query": "x", "limit": 0}, {"query": "x", "limit": 101}, {"query": "x", "documents": "y"}],
+)
+def test_a_bad_search_is_told_what_is_wrong(owner, api, fake_encoder, body):
+    assert api(owner).post("/api/v1/search", body).status_code == 400
+
+
+def test_search_without_the_encoder_says_when_to_try_again(owner, api, library, fake_encoder):
+    fake_encoder.down = True
+    response = api(owner).post("/api/v1/search", {"query": "Danube"})
+    assert (response.status_code, response.json()["code"]) == (503, "encoder_unavailable")
+    assert response["Retry-After"]
