@@ -49,7 +49,7 @@ def load_model(spec: ModelSpec, folder: Path) -> EmbeddingModel:
     """The model of a folder that ``build`` made; raises TokenizerUnavailable and ModelDamaged."""
     session: list[onnxruntime.InferenceSession] = []
     # side by side with the tokenizer, each takes 0.3 s
-    loading = Thread(target=lambda: session.append(_load_session(folder / MODEL_FILE, spec.fuse)))
+    loading = Thread(target=lambda: session.append(_load_session(folder / MODEL_FILE)))
     loading.start()
     tokenizer = load_tokenizer(spec, folder)
     loading.join()
@@ -67,10 +67,10 @@ def _give_back_freed_memory() -> None:
         pass
 
 
-def _load_session(path: Path, fuse: bool) -> onnxruntime.InferenceSession:
+def _load_session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    levels = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if fuse else levels.ORT_ENABLE_BASIC
+    # higher levels fuse e5 into operators that are slower, and gain nothing for MiniLM
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # it would keep a plan for every length of text: 330 instead of 280 MB

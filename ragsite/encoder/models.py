@@ -28,16 +28,14 @@ class ModelSpec:
     """How many ids the model reads, its two special ones included; what is longer is cut."""
     tokenizer_file: str
     prefixes: dict[InputType, str]
-    fuse: bool
-    """Whether onnxruntime may fuse operators: MiniLM's plain graph gains by it, e5's chosen operators get slower."""
 
 
 MODELS = {
     spec.name: spec
     for spec in (
-        ModelSpec("multilingual-e5-small", 384, 512, "spm.model", E5_PREFIXES, fuse=False),
+        ModelSpec("multilingual-e5-small", 384, 512, "spm.model", E5_PREFIXES),
         # sentence-transformers cuts MiniLM's texts at 256 tokens too: it was trained on shorter ones
-        ModelSpec("all-MiniLM-L6-v2", 384, 256, "tokenizer.json", {"query": "", "passage": ""}, fuse=True),
+        ModelSpec("all-MiniLM-L6-v2", 384, 256, "tokenizer.json", {"query": "", "passage": ""}),
     )
 }
 
