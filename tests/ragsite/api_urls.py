@@ -21,6 +21,8 @@ from ragsite.urls import (  # noqa: F401  (the handlers are Django's names)
     handler403,
     handler404,
     handler500,
+)
+from ragsite.urls import (
     urlpatterns as site,
 )
 

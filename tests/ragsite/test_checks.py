@@ -133,3 +133,11 @@ def test_a_value_that_cannot_be_read_is_told_in_one_line_without_secrets(name, v
     assert done.stderr.startswith(f"ragsite: {name}")
     assert done.stderr.count("\n") == 1
     assert "hunter2" not in done.stderr
+
+
+def test_the_docs_list_exactly_the_settings_there_are():
+    internal = {"RAGSITE_LISTEN_FD", "RAGSITE_TEST_DATA_DIR"}  # between our own processes
+    source = (PROJECT_DIR / "ragsite" / "settings.py").read_text()
+    read = set(re.findall(r'\benv(?:\.\w+)?\(\s*"([A-Z_]+)"', source)) | checks.KNOWN_VARIABLES - internal
+    listed = re.findall(r"^\| `([A-Z_]+)` \|", (PROJECT_DIR / "docs" / "settings.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(read)
