@@ -82,7 +82,9 @@ class Document(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
     # The lease: who works on it (a token per attempt), until when, and when it may be tried again.
     attempt = models.UUIDField(null=True, editable=False)
-    attempts = models.SmallIntegerField(default=0, editable=False, help_text="Since the last progress; sets the backoff.")
+    attempts = models.SmallIntegerField(
+        default=0, editable=False, help_text="Since the last progress; sets the backoff."
+    )
     crashes = models.SmallIntegerField(default=0, editable=False, help_text="Attempts whose worker died.")
     waiting_for = models.TextField(blank=True, help_text="What a transient failure waits for, for people.")
     lease_expires_at = models.DateTimeField(null=True, editable=False)
@@ -132,7 +134,9 @@ class Document(models.Model):
             models.Index(fields=["owner", "size", "id"], name="document_size_idx"),
             # GET /documents?search= by words; the owner inside the GIN index keeps others' names out of it.
             GinIndex(
-                RawSQL("(ARRAY[owner_id])", ()), RawSQL(f"({FILENAME_WORDS})", ()), name="document_words_gin",
+                RawSQL("(ARRAY[owner_id])", ()),
+                RawSQL(f"({FILENAME_WORDS})", ()),
+                name="document_words_gin",
             ),
             # Which languages does an owner's library hold (every search asks, by a loose scan).
             models.Index(fields=["owner", "language"], name="document_language_idx"),
@@ -209,7 +213,11 @@ class Chunk(models.Model):
     document_id = models.UUIDField()
     # Joins on both columns, so that PostgreSQL prunes to the owner's partition; a plain key would query all sixteen.
     document = models.ForeignObject(
-        Document, models.DO_NOTHING, from_fields=["owner", "document_id"], to_fields=["owner", "id"], related_name="chunks"
+        Document,
+        models.DO_NOTHING,
+        from_fields=["owner", "document_id"],
+        to_fields=["owner", "id"],
+        related_name="chunks",
     )
     position = models.IntegerField(help_text="0, 1, 2… without gaps.")
     kind = models.CharField(max_length=10, default="paragraph")
@@ -222,7 +230,9 @@ class Chunk(models.Model):
     words = models.TextField(null=True, help_text="For the word index, where a script has no spaces: n-grams.")
     token_count = models.IntegerField()
     language = models.CharField(max_length=8, blank=True)
-    sample_key = models.IntegerField(help_text="Random: the first rows in its order are a sample of the owner's chunks.")
+    sample_key = models.IntegerField(
+        help_text="Random: the first rows in its order are a sample of the owner's chunks."
+    )
     tsv = models.GeneratedField(
         expression=Func(
             F("language"), F("words"), F("title"), F("headings"), F("text"), function="documents_chunk_tsvector"
@@ -241,9 +251,7 @@ class Chunk(models.Model):
         ]
         indexes = [
             # Search by words; the owner inside the index keeps others' postings out.
-            GinIndex(
-                RawSQL("(ARRAY[owner_id])", ()), F("tsv"), name="chunk_words_gin", fastupdate=False
-            ),
+            GinIndex(RawSQL("(ARRAY[owner_id])", ()), F("tsv"), name="chunk_words_gin", fastupdate=False),
             # Document frequencies by sample, at query time.
             models.Index(fields=["owner", "sample_key"], name="chunk_sample_idx"),
         ]

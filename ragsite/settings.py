@@ -173,6 +173,7 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "inte
 CELERY_BEAT_SCHEDULE = {
     "wake-workers": {"task": "processing.tasks.wake_workers", "schedule": 5, "options": {"expires": 5}},
     "sweep-interrupted-answers": {"task": "chat.tasks.sweep_interrupted", "schedule": 15, "options": {"expires": 15}},
+    "sweep-files": {"task": "documents.tasks.sweep_files", "schedule": 3600, "options": {"expires": 3600}},
     "remove-expired": {"task": "ragsite.tasks.remove_expired", "schedule": 3600, "options": {"expires": 3600}},
 }
 PROCESSING_LEASE_SECONDS = env.int("RAGSITE_LEASE_SECONDS", default=30)

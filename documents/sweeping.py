@@ -1,0 +1,54 @@
+"""Files that no row owns: what a crash between the storage and the database leaves behind."""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from documents.models import Document
+from documents.services import delete_files
+
+GRACE = timedelta(hours=1)
+"""An upload stores its file before its row: younger folders are left alone."""
+
+
+def sweep_files() -> int:
+    """Delete the folders of documents that have no row, and uploads that broke off. Returns how many went."""
+    orphans = [orphan for owner, folders in _folders() for orphan in _orphans(owner, folders)]
+    for owner_id, document_id in orphans:
+        delete_files(owner_id, document_id)
+    return len(orphans) + _sweep_uploads()
+
+
+def _folders() -> Iterator[tuple[int, list[UUID]]]:
+    """Owners and the ids of the documents that have a folder."""
+    if not default_storage.exists(""):
+        return
+    for owner in default_storage.listdir("")[0]:
+        if owner.isdecimal():
+            yield int(owner), [UUID(name) for name in default_storage.listdir(owner)[0]]
+
+
+def _orphans(owner_id: int, folders: list[UUID]) -> Iterator[tuple[int, UUID]]:
+    known = set(Document.objects.filter(owner_id=owner_id, id__in=folders).values_list("id", flat=True))
+    newest = timezone.now() - GRACE
+    for document_id in folders:
+        if document_id not in known and _made_at(document_id) < newest.timestamp():
+            yield owner_id, document_id
+
+
+def _made_at(document_id: UUID) -> float:
+    """When an id of version 7 was made, in seconds (RFC 9562, section 5.7: its first 48 bits are milliseconds)."""
+    return (document_id.int >> 80) / 1000
+
+
+def _sweep_uploads() -> int:
+    oldest = time.time() - GRACE.total_seconds() * 24
+    broken_off = [path for path in settings.LAYOUT.uploads_dir.iterdir() if path.stat().st_mtime < oldest]
+    for path in broken_off:
+        path.unlink(missing_ok=True)
+    return len(broken_off)

@@ -1,0 +1,34 @@
+"""Files without a row are removed, others never."""
+
+import os
+import uuid
+from datetime import timedelta
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from documents.models import Document
+from documents.sweeping import sweep_files
+from ragsite.fields import new_id
+
+
+def old_id() -> uuid.UUID:
+    """An id as it would have been made yesterday."""
+    milliseconds = int((timezone.now() - timedelta(days=1)).timestamp() * 1000)
+    return uuid.UUID(int=(milliseconds << 80) | (new_id().int & ((1 << 80) - 1)))
+
+
+def test_a_folder_without_a_row_is_removed_and_all_others_stay(owner, upload, settings):
+    kept = upload(owner)
+    orphan, young = (f"{owner.pk}/{document}/file" for document in (old_id(), new_id()))
+    for name in (orphan, young):
+        default_storage.save(name, ContentFile(b"x"))
+    broken_off = settings.LAYOUT.uploads_dir / "half"
+    broken_off.write_bytes(b"x")
+    os.utime(broken_off, (0, 0))
+    assert sweep_files() == 2
+    assert not default_storage.exists(orphan)
+    assert default_storage.exists(young)
+    assert default_storage.exists(Document.objects.get(id=kept.id).file.name)
+    assert not broken_off.exists()
