@@ -24,10 +24,10 @@ KNOWN_VARIABLES = {
     "RAGSITE_FROM_EMAIL",
     "RAGSITE_HOST",
     "RAGSITE_LEASE_SECONDS",
-    "RAGSITE_LISTEN_FD",
     "RAGSITE_LOG_LEVEL",
     "RAGSITE_MAX_UPLOAD_MB",
     "RAGSITE_PORT",
+    "RAGSITE_REPORT_FD",
     "RAGSITE_SECRET_KEY",
     "RAGSITE_SIGNUP",
     "RAGSITE_SILK",
@@ -44,7 +44,7 @@ KNOWN_VARIABLES = {
     "RAGSITE_WEB_WORKERS",
     "RAGSITE_WORKERS",
 }
-"""All that any module reads; a test compares this with the sources."""
+"""All that any module reads (a test compares this with the sources), but for what our processes hand on: ``…_FD``."""
 
 
 def is_loopback(host: str) -> bool:
@@ -159,8 +159,12 @@ def check_throttles(**kwargs: Any) -> list[CheckMessage]:
 @register(Tags.compatibility)
 def check_names(**kwargs: Any) -> list[CheckMessage]:
     """RAGSITE_ variables that nothing reads: most likely typing errors."""
-    unknown = sorted(name for name in os.environ if name.startswith("RAGSITE_") and name not in KNOWN_VARIABLES)
+    unknown = sorted(name for name in os.environ if _is_ours(name) and name not in KNOWN_VARIABLES)
     return [Warning(f"{name} is not a setting.", hint=_nearest(name), id="ragsite.W001") for name in unknown]
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("RAGSITE_") and not name.endswith("_FD")
 
 
 def _nearest(name: str) -> str:

@@ -1,6 +1,6 @@
 """The cast of every test: an owner, a stranger, someone of the staff, and their clients."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,9 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(autouse=True)
-def _empty_cache() -> Iterator[None]:
+def _empty_cache() -> None:
     """Throttles, sessions and cached answers of one test are none of the next one's; the broker's keys stay."""
     cache.delete_pattern("*")
-    yield
 
 
 @pytest.fixture

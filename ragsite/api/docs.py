@@ -4,7 +4,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 
 class SwaggerView(SpectacularSwaggerSplitView):
-    """Swagger UI from the sidecar package. The page has no inline script or style, so the site's policy holds here too."""
+    """Swagger UI from the sidecar package, without inline script or style: the site's policy holds here too."""
 
     url_name = "schema"
     template_name = "api/swagger.html"

@@ -50,7 +50,7 @@ def test_a_token_id_is_not_a_counter(owner):
 
 
 def test_a_token_cannot_make_one_that_may_more(api, owner):
-    parent, secret = ApiToken.issue(owner=owner, name="w", scopes=["write"])
+    _, secret = ApiToken.issue(owner=owner, name="w", scopes=["write"])
     client = api()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
     response = client.post("/api/v1/tokens", {"name": "more", "scopes": ["read", "write"]})
