@@ -271,7 +271,7 @@ class ChunkListView(OwnDocumentMixin, generics.ListAPIView[Chunk]):
     def get_queryset(self) -> QuerySet[Chunk]:
         if getattr(self, "swagger_fake_view", False):
             return Chunk.objects.none()
-        return Chunk.objects.of(self.own_document(self.request, self.kwargs["pk"])).listed()
+        return Chunk.objects.of(self.own_document(self.request, self.kwargs["document"])).listed()
 
 
 class SearchView(APIView):

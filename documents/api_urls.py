@@ -15,6 +15,6 @@ urlpatterns = [
     path("documents/<uuid:pk>/file", api.FileView.as_view(), name="api-document-file"),
     path("documents/<uuid:pk>/pages/<int:number>", api.PageView.as_view(), name="api-document-page"),
     path("documents/<uuid:pk>/pages/<int:number>/boxes", api.BoxesView.as_view(), name="api-document-boxes"),
-    path("documents/<uuid:pk>/chunks", api.ChunkListView.as_view(), name="api-document-chunks"),
+    path("documents/<uuid:document>/chunks", api.ChunkListView.as_view(), name="api-document-chunks"),
     path("search", api.SearchView.as_view(), name="api-search"),
 ]

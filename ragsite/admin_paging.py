@@ -5,7 +5,7 @@ planner's estimate, and a filtered one is counted up to a bound.
 """
 
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, cast
 
 from django.contrib import admin
 from django.core.paginator import Paginator
@@ -28,12 +28,13 @@ class BoundedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        bounded: int = self.object_list.order_by()[: COUNT_AT_MOST + 1].count()
+        rows = cast(QuerySet[Any], self.object_list)
+        bounded = rows.order_by()[: COUNT_AT_MOST + 1].count()
         if bounded <= COUNT_AT_MOST:
             return bounded
-        if self.object_list.query.where:
+        if rows.query.where:
             return COUNT_AT_MOST
-        return max(bounded, estimated_rows(self.object_list))
+        return max(bounded, estimated_rows(rows))
 
 
 def estimated_rows(queryset: QuerySet[Any]) -> int:
@@ -47,7 +48,7 @@ def estimated_rows(queryset: QuerySet[Any]) -> int:
 class BigTableAdmin(admin.ModelAdmin):
     """For tables that may hold millions of rows: nothing is counted whole, and a page has 50 rows."""
 
-    paginator: ClassVar[type[Paginator]] = BoundedPaginator  # type: ignore[misc]
+    paginator = BoundedPaginator
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0

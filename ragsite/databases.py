@@ -35,5 +35,10 @@ def database_from_url(url: str, pool_size: int) -> dict[str, Any]:
     }
     if pool_size:
         settings["ENGINE"] = "dj_db_conn_pool.backends.postgresql"
-        settings["POOL_OPTIONS"] = {"POOL_SIZE": pool_size, "MAX_OVERFLOW": pool_size // 2, "RECYCLE": 1800, "PRE_PING": True}
+        settings["POOL_OPTIONS"] = {
+            "POOL_SIZE": pool_size,
+            "MAX_OVERFLOW": pool_size // 2,
+            "RECYCLE": 1800,
+            "PRE_PING": True,
+        }
     return settings

@@ -30,7 +30,7 @@ DEADLINE_SECONDS = 3.0
 REQUIRED = {"database", "cache", "migrations"}
 """Without these the site is not ready; without another part it is degraded."""
 
-Probe = Callable[[], None]
+Probe = Callable[[], Any]
 _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="readyz")
 
 

@@ -21,7 +21,7 @@ def alive_key() -> str:
     return f"{settings.CACHES['default']['KEY_PREFIX']}:worker-alive"
 
 
-def quick_redis() -> "Redis[bytes]":
+def quick_redis() -> Redis:
     """A connection to the cache's server that never waits long and never tries again."""
     return Redis.from_url(
         settings.CACHE_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), retries=0)

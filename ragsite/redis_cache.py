@@ -19,7 +19,7 @@ class ForgivingRedisCache(RedisCache):
     def __init__(self, server: str, params: dict[str, Any]) -> None:
         super().__init__(server, params)
         self._log_ignored_exceptions = True
-        self.logger = OneLine()  # type: ignore[assignment]
+        self.logger = OneLine()
 
     def add(self, *args: Any, **kwargs: Any) -> bool:
         added = super().add(*args, **kwargs)

@@ -32,7 +32,7 @@ class UserAdmin(BigTableAdmin, DjangoUserAdmin):
 
     @admin.action(description="Deactivate: end sessions, tokens and running answers", permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        count = deactivate_users(users=queryset.exclude(pk=request.user.pk))
+        count = deactivate_users(users=queryset.exclude(pk=request.user.pk or 0))
         self.message_user(request, f"{count} deactivated. You cannot deactivate yourself.", messages.SUCCESS)
 
     @admin.action(description="Activate", permissions=["change"])

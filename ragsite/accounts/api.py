@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ragsite.accounts.callers import caller
 from ragsite.accounts.models import ApiToken
 from ragsite.accounts.serializers import IssuedTokenSerializer, MeSerializer, NewTokenSerializer, TokenSerializer
 from ragsite.accounts.services import issue_token
@@ -20,7 +21,7 @@ class MeView(APIView):
 
     @extend_schema(operation_id="me", responses=MeSerializer)
     def get(self, request: Request) -> Response:
-        return Response(MeSerializer(request.user, context={"request": request}).data)
+        return Response(MeSerializer(caller(request), context={"request": request}).data)
 
 
 class TokenListView(generics.ListAPIView[ApiToken]):
@@ -31,7 +32,7 @@ class TokenListView(generics.ListAPIView[ApiToken]):
     keyset_orderings: ClassVar[dict[str, Any]] = {"-created_at": ("-id",), "created_at": ("id",)}
 
     def get_queryset(self) -> QuerySet[ApiToken]:
-        return ApiToken.objects.for_user(self.request.user).not_revoked()
+        return ApiToken.objects.for_user(caller(self.request)).not_revoked()
 
     @extend_schema(operation_id="tokens_create", request=NewTokenSerializer, responses={201: IssuedTokenSerializer})
     def post(self, request: Request) -> Response:
@@ -48,7 +49,7 @@ def _issue(request: Request, wanted: dict[str, Any]) -> tuple[ApiToken, str]:
     scopes = wanted.get("scopes") or (parent.scopes if parent else ApiToken.SCOPES)
     try:
         return issue_token(
-            owner=request.user,
+            owner=caller(request),
             name=wanted["name"],
             scopes=sorted(scopes),
             expires_at=wanted["expires_at"],
@@ -65,7 +66,7 @@ class TokenView(generics.GenericAPIView[ApiToken]):
     queryset = ApiToken.objects.none()
 
     def get_queryset(self) -> QuerySet[ApiToken]:
-        return ApiToken.objects.for_user(self.request.user).not_revoked()
+        return ApiToken.objects.for_user(caller(self.request)).not_revoked()
 
     @extend_schema(operation_id="tokens_retrieve")
     def get(self, request: Request, pk: str) -> Response:

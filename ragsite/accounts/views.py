@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from ragsite.accounts.callers import caller
 from ragsite.accounts.forms import NewTokenForm
 from ragsite.accounts.models import ApiToken
 from ragsite.accounts.services import issue_token
@@ -26,14 +27,14 @@ def tokens(request: HttpRequest) -> HttpResponse:
     context: dict[str, object] = {"form": form}
     if request.method == "POST" and form.is_valid():
         context["token"], context["secret"] = issue_token(
-            owner=request.user,  # type: ignore[arg-type]
+            owner=caller(request),
             name=form.cleaned_data["name"],
             scopes=form.cleaned_data["scopes"],
             expires_at=form.expires_at(),
             parent=None,
         )
         context["form"] = NewTokenForm()
-    mine = ApiToken.objects.for_user(request.user).not_revoked()  # type: ignore[arg-type]
+    mine = ApiToken.objects.for_user(caller(request)).not_revoked()
     try:
         context["page"] = keyset_page(mine, ("-id",), request.GET.get("cursor"), PAGE_SIZE)
     except InvalidCursor:
@@ -44,7 +45,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def revoke_token(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    token = get_object_or_404(ApiToken.objects.for_user(request.user), pk=pk)  # type: ignore[arg-type]
+    token = get_object_or_404(ApiToken.objects.for_user(caller(request)), pk=pk)
     token.revoke()
     messages.success(request, f"“{token.name}” no longer works.")
     return redirect("tokens")

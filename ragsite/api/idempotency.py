@@ -21,6 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ragsite.accounts.callers import caller
 from ragsite.accounts.models import IdempotencyKey
 from ragsite.api.problems import Problem
 
@@ -96,7 +97,7 @@ def claim(request: Request, key: str) -> tuple[IdempotencyKey, bool]:
         raise Problem(400, "invalid_idempotency_key", f"{HEADER} must have 1 to 255 printable characters.")
     mine = {"request_line": f"{request.method} {request.path}"[:500], "body_digest": body_digest(request.data)}
     try:
-        row, created = IdempotencyKey.objects.get_or_create(owner=request.user, key=key, defaults=mine)
+        row, created = IdempotencyKey.objects.get_or_create(owner=caller(request), key=key, defaults=mine)
     except IntegrityError as error:  # the other one gave its claim back at this moment
         raise _in_progress() from error
     if created:

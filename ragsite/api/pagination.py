@@ -25,7 +25,9 @@ class KeysetPagination(BasePagination):
     default_page_size = 25
     max_page_size = 100
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: "APIView | None" = None) -> list[Any]:
+    def paginate_queryset(  # type: ignore[override]  # a list cannot be paged by keyset
+        self, queryset: QuerySet[Any], request: Request, view: "APIView | None" = None
+    ) -> list[Any]:
         self.request = request
         ordering = self._ordering(request, view)
         try:

@@ -48,7 +48,7 @@ class RateThrottle(BaseThrottle):
         rate, ident = api_settings.DEFAULT_THROTTLE_RATES.get(self.scope), self.identify(request)
         if not settings.THROTTLE or rate is None or ident is None:
             return True
-        waiting_ms = self._take(ident, *parse_rate(rate))
+        waiting_ms = self._take(ident, *parse_rate(str(rate)))
         self.wait_seconds = waiting_ms / 1000
         return waiting_ms == 0
 
