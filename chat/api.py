@@ -48,7 +48,6 @@ STATUS_OF_FAILURE = {
     "model_rejected": 502,
     "model_timeout": 504,
     "context_too_long": 422,
-    "search_unavailable": 503,
     "database_unavailable": 503,
     "interrupted": 503,
     "deleted": 404,

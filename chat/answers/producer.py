@@ -13,21 +13,16 @@ from chat.answers import endings, events, streams
 from chat.answers.board import board
 from chat.answers.connections import release_connection
 from chat.answers.draft import Draft
-from chat.answers.passages import Passage
 from chat.answers.question import Question
+from chat.answers.retrieval import retrieve
 from chat.answers.running import RunningAnswer, Stopped, StopReason
 from chat.answers.storing import Gone, store_answer, unstored_answer
 from chat.answers.writer import AnswerTooLong, Writer
-from chat.engines import Engine, EngineError, Request, configured_engine
+from chat.engines import EngineError, Request, configured_engine
 from chat.models import Message
 from chat.scopes import scope_json
-from documents.search import search
-from ragsite.encoder.client import EncoderRejected, EncoderUnavailable
 
 logger = logging.getLogger(__name__)
-
-RETRIEVALS_AT_ONCE = 6
-"""Searches of this process that run side by side: they compute and hold a database connection each."""
 
 STATUS_BY_REASON = {
     StopReason.STOPPED: Message.Status.STOPPED,
@@ -36,7 +31,6 @@ STATUS_BY_REASON = {
 }
 
 _free_slots = threading.BoundedSemaphore(settings.ANSWERS_AT_ONCE)
-_retrievals = threading.BoundedSemaphore(RETRIEVALS_AT_ONCE)
 
 
 class TooBusy(Exception):
@@ -98,8 +92,6 @@ def _produce(answer: RunningAnswer, question: Question, draft: Draft) -> None:
         draft.fail(error.code, error.detail)
     except AnswerTooLong:
         draft.fail("answer_too_long", "The model did not come to an end.")
-    except (EncoderUnavailable, EncoderRejected) as error:
-        draft.fail("search_unavailable", str(error))
     except DatabaseError:
         logger.exception("no passages for the answer %s", answer.id)
         draft.fail("database_unavailable", "The database did not answer.")
@@ -112,23 +104,14 @@ def _retrieve_and_write(answer: RunningAnswer, question: Question, draft: Draft,
     engine = configured_engine()
     draft.engine, draft.model, draft.query = engine.name, engine.model, question.query
     answer.emit(events.STATUS, {"message": str(answer.id), "stage": "searching"})
-    draft.passages = _retrieve(answer, question, engine)
+    draft.passages, vector = retrieve(question, engine.passages_wanted, answer.stop)
     draft.note_time("retrieval")
     answer.emit(events.PASSAGES, {"passages": [passage.as_json() for passage in draft.passages]})
     answer.emit(events.STATUS, {"message": str(answer.id), "stage": "reading"})
-    request = Request(question.text, draft.query, tuple(draft.passages), question.history, question.instructions)
+    request = Request(
+        question.text, draft.query, tuple(draft.passages), question.history, question.instructions, vector
+    )
     engine.answer(request, writer)
-
-
-def _retrieve(answer: RunningAnswer, question: Question, engine: Engine) -> list[Passage]:
-    """The passages, best first; afterwards this thread holds no database connection."""
-    with _retrievals:
-        answer.stop.check()
-        try:
-            hits = search(question.scope, question.query, engine.passages_wanted)
-        finally:
-            release_connection()
-    return [Passage(number, hit) for number, hit in enumerate(hits, 1)]
 
 
 def _end(answer: RunningAnswer, question: Question, draft: Draft) -> None:

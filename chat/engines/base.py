@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from chat.answers.passages import Passage
 from chat.answers.writer import Writer
 
@@ -36,6 +39,8 @@ class Request:
     """Oldest first."""
     instructions: str = ""
     """System messages of an API's client."""
+    vector: NDArray[np.float32] | None = None
+    """The query's vector, of shape (dimensions,), where the encoder gave one."""
 
 
 class Engine(Protocol):

@@ -22,7 +22,7 @@ class ExtractiveEngine:
     passages_wanted = 6
 
     def answer(self, request: Request, writer: Writer) -> None:
-        found = candidates(request.query, request.passages)
+        found = candidates(request)
         if not is_answered(request, found):
             writer.write(nothing_found(request.question))
             return

@@ -1,0 +1,48 @@
+"""From a question to the passages that its answer may rest on."""
+
+import logging
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chat.answers.connections import release_connection
+from chat.answers.passages import Passage
+from chat.answers.question import Question
+from chat.answers.running import StopFlag
+from documents.search import Mode
+from documents.search.ranking import rank
+from ragsite.embedding import encoder
+from ragsite.encoder.client import EncoderRejected, EncoderUnavailable
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 6
+"""Searches of this process that run side by side: they compute and hold a database connection each."""
+Vector = NDArray[np.float32]
+
+_searches = threading.BoundedSemaphore(AT_ONCE)
+
+
+def retrieve(question: Question, limit: int, stop: StopFlag) -> tuple[list[Passage], Vector | None]:
+    """The passages, best first, and the question's vector; afterwards this thread holds no database connection.
+
+    Without an encoder it searches by words alone: an answer from fewer documents is better than none.
+    """
+    query = question.query
+    vector = _embedded(query)
+    with _searches:
+        stop.check()
+        try:
+            hits = rank(question.scope, query, vector, limit, Mode.WORDS if vector is None else Mode.FUSED)
+        finally:
+            release_connection()
+    return [Passage(number, hit) for number, hit in enumerate(hits, 1)], vector
+
+
+def _embedded(query: str) -> Vector | None:
+    try:
+        return encoder().embed_query(query)
+    except (EncoderUnavailable, EncoderRejected) as error:
+        logger.warning("searching by words alone: %s", error)
+        return None
