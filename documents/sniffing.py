@@ -63,9 +63,10 @@ _OLE_KINDS: Final[list[tuple[str, str, str]]] = [
     ("PowerPoint Document", "a PowerPoint presentation in the old format (.ppt)", "Export it as PDF and upload that."),
     ("__properties_version1.0", "an Outlook message", "Save it as PDF or text and upload that."),
 ]
-_HTML_START = re.compile(r"(?:\s|<\?xml[^>]*>|<!--.*?-->)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
-_HTML_TAG = re.compile(r"<(?:html|head|body|div|p|h[1-6]|table|ul|ol|title|meta|br|a)\b[^>]*>", re.I)
-_MAIL_START = re.compile(r"(?:[A-Za-z][A-Za-z-]*:[ \t].*\r?\n(?:[ \t].*\r?\n)*){2,}")
+# possessive: an upload must not be able to make these take for ever
+_HTML_START = re.compile(r"(?:\s++|<\?xml[^>]*+>|(?><!--.*?-->))*+<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+_HTML_TAG = re.compile(r"<(?:html|head|body|div|p|h[1-6]|table|ul|ol|title|meta|br|a)\b[^>]{0,200}>", re.I)
+_MAIL_START = re.compile(r"(?:[A-Za-z][A-Za-z-]*+:[ \t][^\r\n]*+\r?\n(?:[ \t][^\r\n]*+\r?\n)*+){2,}+")
 _MAIL_HEADERS = re.compile(r"^(?:from|to|subject|date|received|message-id|mime-version|return-path):", re.I | re.M)
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _MOST_CONTROLS: Final = 0.02

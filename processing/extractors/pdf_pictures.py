@@ -44,7 +44,10 @@ def locate(data: mmap | bytes, page: int, start: int, end: int) -> list[Box]:
 def _page(document: pdfium.PdfDocument, number: int) -> pdfium.PdfPage:
     if not 1 <= number <= len(document):
         raise ExtractionRefused("broken", f"This document has {len(document)} pages; there is no page {number}.")
-    return document[number - 1]
+    try:
+        return document[number - 1]
+    except pdfium.PdfiumError as error:
+        raise ExtractionRefused("broken", f"Page {number} is damaged and cannot be shown.") from error
 
 
 def _by_line(content: PageText, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -327,6 +327,8 @@ def _add_paragraph(page: PageText, lines: list[Line], raw: str) -> None:
         _add_line(page, line)
         if following is not None:
             _add_joint(page, line, following, raw, is_table)
+    if page.length == start:
+        return  # nothing but control characters
     page.paragraphs.append(Paragraph(start, page.length, len(lines), is_table, lines[0].start, lines[-1].end - 1))
 
 

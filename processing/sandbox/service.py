@@ -22,6 +22,7 @@ from ragsite import sandbox_wire as wire
 logger = logging.getLogger("sandbox")
 
 _KEEP_ALIVE_SECONDS: Final = 5.0
+_PAUSE_SECONDS: Final = 0.05
 _BACKLOG: Final = 256
 _QUICK_OPERATIONS: Final = frozenset({"render_page", "locate", "capabilities"})
 """Somebody waits for these: they do not queue behind uploads."""
@@ -84,7 +85,11 @@ class Service:
         return max(0.0, min([time.monotonic() + _KEEP_ALIVE_SECONDS, *deadlines]) - time.monotonic())
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # no descriptor is free: those who wait in the backlog come later
+            time.sleep(_PAUSE_SECONDS)
+            return
         client = _Client(connection)
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._hear(client))
 

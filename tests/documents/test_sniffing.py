@@ -95,6 +95,21 @@ def test_the_file_is_left_at_its_beginning() -> None:
     assert file.tell() == 0
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!-- -->" * 8000,
+        b"<p " * 20000,
+        b"From: a\r\n" + b" \r\n" * 2000 + b"x",
+        b" " * 60000 + b"x",
+        b"<?xml " * 9000,
+    ],
+)
+def test_no_content_makes_the_look_at_it_take_for_ever(content: bytes) -> None:
+    for name in ("page.html", "letter.eml", "unnamed"):
+        assert kind_of(content, name) in {HTML, PLAIN_TEXT}
+
+
 def listed() -> list[dict[str, Any]]:
     manifest = FORMATS / "manifest.json"
     return json.loads(manifest.read_text())["files"] if manifest.exists() else []

@@ -225,6 +225,12 @@ def test_notes_and_filled_fields_are_part_of_the_page(client: SandboxClient, rea
     assert box.left == pytest.approx(100 / 210, abs=0.02)
 
 
+@pytest.mark.skipif(not FORMATS.exists(), reason="../shared/data/formats is not here")
+def test_arabic_is_in_logical_order_with_its_ligatures(client: SandboxClient) -> None:
+    text = client.extract(FORMATS / "arabic-page.pdf", PDF).text
+    assert text.startswith("تحسين الإنتاجية وحل المشكلات من خلال البرمجة بلغة R وPython\n\n")
+
+
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
 def test_a_highlight_lies_over_its_words(client: SandboxClient, rotate: int) -> None:
     content = drawn_pdf(

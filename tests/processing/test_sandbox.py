@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -302,18 +303,26 @@ def test_no_service_is_worth_another_try(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become an ordinary user")
-def test_an_ordinary_user_can_confine_itself_too() -> None:
+def test_the_service_works_for_an_ordinary_user_too() -> None:
     code = (
-        "import os, json\n"
-        "from processing.sandbox.confinement import confine_service\n"
-        "from ragsite.extraction import Limits\n"
+        "import os, sys\n"
+        "import processing.sandbox.__main__ as service\n"
+        "service.warm_up()\n"  # what it imports may lie in a folder of root's
         "os.setgroups([]); os.setresgid(60001, 60001, 60001); os.setresuid(60001, 60001, 60001)\n"
-        "print(json.dumps(confine_service()))\n"
+        "sys.exit(service.main())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
-    measures = json.loads(done.stdout)
-    assert measures["no_new_privileges"]
-    assert measures["unprivileged_user"]
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, 60001, 60001)
+        socket_path = Path(folder) / "user.sock"
+        arguments = [sys.executable, "-c", code, "--socket", str(socket_path)]
+        process = subprocess.Popen(arguments, cwd=PROJECT_DIR, stderr=subprocess.PIPE)
+        try:
+            answer = SandboxClient(socket_path, connect_seconds=20).capabilities()
+        finally:
+            process.terminate()
+            _, errors = process.communicate()
+    assert answer["measures"]["resource_limits"], errors
+    assert answer["tried"] == {"opens_a_file": False, "opens_a_socket": False, "forks": False}
 
 
 @contextlib.contextmanager
