@@ -112,13 +112,23 @@ class Supervisor:
             if child.restart_at and child.restart_at <= time.monotonic() and not self._stopping:
                 self._start(child)
 
-    def wait_until(self, condition: Callable[[], bool], *, seconds: float, failure: str) -> None:
-        """Go on pumping until the condition holds. Raises StopRequested, or CannotStart with ``failure`` at the end."""
+    def wait_until(
+        self,
+        condition: Callable[[], bool],
+        *,
+        seconds: float,
+        failure: str,
+        gave_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Go on pumping until the condition holds.
+
+        Raises StopRequested, or CannotStart with ``failure`` when the time is over or there is nothing to wait for.
+        """
         deadline = time.monotonic() + seconds
         while not condition():
             if self.stop_requested:
                 raise StopRequested
-            if time.monotonic() > deadline:
+            if gave_up() or time.monotonic() > deadline:
                 raise CannotStart(failure)
             self.pump(0.05)
 

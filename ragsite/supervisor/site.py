@@ -5,6 +5,7 @@ import os
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from ragsite.embedded.errors import CannotStart
 from ragsite.embedded.lock import InstanceLock
@@ -13,11 +14,14 @@ from ragsite.embedded.program import Program, python
 from ragsite.embedded.services import engines, initialise, servers
 from ragsite.layout import Layout
 from ragsite.supervisor.checks import already_running, listen, make_folders
+from ragsite.supervisor.child import Child
 from ragsite.supervisor.loop import StopRequested, Supervisor
 from ragsite.supervisor.output import Output
 from ragsite.supervisor.probe import Probe, local_address
 
-STOP_ORDER = (("web", "beat", "worker", "prepare", "encoder", "sandbox"), ("valkey",), ("postgres",))
+STOP_ORDER = (("web", "beat", "worker", "encoder", "sandbox"), ("valkey",), ("postgres",))
+FAILED_STARTS = 3
+"""A server that died as often at its start will not come up by trying again."""
 
 
 @dataclass(frozen=True)
@@ -76,45 +80,31 @@ class Site:
         if initialise(self.layout):
             self.supervisor.say(f"made a new database in {self.layout.data_dir}")
         self._start_servers()
-        first_sign_in = self._prepare_while_engines_start()
-        self.supervisor.start(web_program(self.listener))
+        first_sign_in = self._start_web_and_engines()
         self._wait_for_web()
         self.supervisor.start(worker_program())
         self.supervisor.start(beat_program(self.layout))
         self._announce(first_sign_in)
 
     def _start_servers(self) -> None:
-        services = servers(self.layout)
-        for service in services:
-            self.supervisor.start(service.program)
-        for service in services:
-            name = service.program.name
-            self.supervisor.wait_until(
-                service.is_ready, seconds=60, failure=f"{name} did not start; see its lines above."
-            )
+        started = [(service, self.supervisor.start(service.program)) for service in servers(self.layout)]
+        for service, child in started:
+            failure = f"{service.program.name} did not start; its lines above say why."
+            gave_up = partial(_has_failed_often, child)
+            self.supervisor.wait_until(service.is_ready, seconds=60, failure=failure, gave_up=gave_up)
 
-    def _prepare_while_engines_start(self) -> dict[str, str]:
-        """Migrations and the like, beside what needs no database; the first administrator's name and password."""
+    def _start_web_and_engines(self) -> dict[str, str]:
+        """Returns when migrations and the like are done: the first administrator's name and password, if just made."""
         reader, writer = os.pipe()
-        try:
-            prepare = self.supervisor.start(prepare_program(writer), restarts=False)
-        finally:
-            os.close(writer)
+        os.set_blocking(reader, False)
+        web = self.supervisor.start(web_program(self.listener, writer), restarts=False)
         for engine in engines(self.layout):
             self.supervisor.start(engine.program)
-        self._wait_for_end("prepare", 600)
-        with os.fdopen(reader) as report:
-            text = report.read()
-        assert prepare.exit_code == 0  # noqa: S101
-        return json.loads(text) if text else {}
-
-    def _wait_for_end(self, name: str, seconds: float) -> None:
-        child = self.supervisor.children[name]
-        failure = f"`{name}` did not finish within {seconds:.0f} s."
-        self.supervisor.wait_until(lambda: not child.is_running, seconds=seconds, failure=failure)
-        if child.exit_code != 0:
-            raise CannotStart(f"`{name}` failed; its lines above say why.")
-        del self.supervisor.children[name]
+        report = Report(reader)
+        failure = "The site could not be prepared; the lines above say why."
+        self.supervisor.wait_until(report.arrived, seconds=1800, failure=failure, gave_up=lambda: not web.is_running)
+        web.restarts = True  # the pipe stays open: a web process that comes again reports again
+        return report.content
 
     def _wait_for_web(self) -> None:
         probe = Probe(self.supervisor, self.address.host, self.address.port)
@@ -134,19 +124,38 @@ class Site:
         say("Ctrl-C stops everything")
 
 
-def prepare_program(report: int) -> Program:
-    """Migrates, collects static files and makes the first administrator; writes about the latter to ``report``."""
-    return python("prepare", "manage.py", "prepare", "--report", str(report), inherit=(report,))
+class Report:
+    """What `manage.py prepare` writes to a pipe when it is done: one line of JSON."""
+
+    def __init__(self, reader: int) -> None:
+        self._reader = reader
+        self._text = b""
+
+    def arrived(self) -> bool:
+        try:
+            self._text += os.read(self._reader, 4096)
+        except BlockingIOError:
+            pass
+        return self._text.endswith(b"\n")
+
+    @property
+    def content(self) -> dict[str, str]:
+        return json.loads(self._text)
 
 
-def web_program(listener: socket.socket) -> Program:
+def _has_failed_often(child: Child) -> bool:
+    return child.failures >= FAILED_STARTS
+
+
+def web_program(listener: socket.socket, report: int) -> Program:
     """gunicorn. Its threads share few database connections, or 100 people would need 100 of them."""
     environment = {
         "RAGSITE_LISTEN_FD": str(listener.fileno()),
+        "RAGSITE_REPORT_FD": str(report),
         "RAGSITE_DATABASE_POOL": os.environ.get("RAGSITE_DATABASE_POOL") or "8",
     }
-    arguments = ("-m", "gunicorn", "--config", "python:ragsite.gunicorn", "ragsite.wsgi")
-    return python("web", *arguments, environment=environment, inherit=(listener.fileno(),))
+    arguments = ("-m", "gunicorn", "--config", "python:ragsite.gunicorn", "ragsite.prepared_wsgi")
+    return python("web", *arguments, environment=environment, inherit=(listener.fileno(), report))
 
 
 def worker_program() -> Program:

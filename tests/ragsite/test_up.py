@@ -288,19 +288,37 @@ def test_a_damaged_data_folder_is_told_and_nothing_is_started(stopped_folder: Pa
     assert "postgres |" not in done.stdout
 
 
-def refused(folder: Path, port: int) -> subprocess.CompletedProcess[str]:
+def test_a_server_that_cannot_open_its_files_is_given_up_and_its_lines_say_why(stopped_folder: Path) -> None:
+    control = stopped_folder / "postgres" / "global" / "pg_control"
+    content = control.read_bytes()
+    control.write_bytes(bytes(len(content)))
+    try:
+        done = refused(stopped_folder, free_port())
+    finally:
+        control.write_bytes(content)
+    assert "postgres did not start; its lines above say why" in done.stderr
+    assert re.search(r"postgres \| (FATAL|PANIC)", done.stdout)
+
+
+def test_a_site_that_cannot_be_prepared_is_not_served(stopped_folder: Path) -> None:
+    done = refused(stopped_folder, free_port(), RAGSITE_URL="https://example.org", RAGSITE_DEBUG="true")
+    assert "The site could not be prepared" in done.stderr
+    assert "web      | " in done.stdout
+
+
+def refused(folder: Path, port: int, **environment: str) -> subprocess.CompletedProcess[str]:
     """A start that must fail: with code 1 and a message instead of a traceback."""
     done = subprocess.run(
         [sys.executable, "manage.py", "up"],
         cwd=PROJECT_DIR,
-        env=environment_for(folder, port),
+        env=environment_for(folder, port) | environment,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("ragsite: ")
+    assert done.stderr.startswith("ragsite: "), done.stderr
     assert "Traceback" not in done.stderr
     return done
 

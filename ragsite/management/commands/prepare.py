@@ -1,4 +1,4 @@
-"""`manage.py prepare`: bring database and static files up to this release. `up` runs it at every start."""
+"""`manage.py prepare`: bring database and static files up to this release. `up` does the same at every start."""
 
 import json
 import os
@@ -18,20 +18,16 @@ class Command(BaseCommand):
     help = "Apply migrations, collect static files and make the first administrator, as far as needed."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--report", type=int, help="descriptor to write the first administrator's sign-in to, as JSON"
-        )
+        parser.add_argument("--report", type=int, help="descriptor to tell about the end, as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         migrate()
         collect_static_files()
         administrator = ensure_first_administrator()
-        if not administrator:
-            return
-        if options["report"] is None:
+        if options["report"] is not None:
+            os.write(options["report"], json.dumps(administrator or {}).encode() + b"\n")
+        elif administrator:
             self.stdout.write(f"Sign in as {administrator['username']} with the password {administrator['password']}")
-        else:
-            os.write(options["report"], json.dumps(administrator).encode())
 
 
 def migrate() -> None:
