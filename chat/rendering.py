@@ -17,7 +17,7 @@ from chat.models import Message
 MARKER = re.compile(r"\[(\d{1,3})\]")
 _TEXT_TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
 _TAGS = _TEXT_TAGS | {"h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
-_ATTRIBUTES = {"a": {"href", "class", "aria-label", "data-cite"}, "ol": {"start"}}
+_ATTRIBUTES = {"a": {"href", "aria-label", "data-cite"}, "ol": {"start"}}
 
 
 def answer_html(message: Message, content: str) -> SafeString:

@@ -1,5 +1,6 @@
 """A document's text as people read it: blocks around a place, with a passage marked in them."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ WINDOW = 24_000
 LEAD = 6_000
 """Of these, how many stand before the place that is looked for."""
 CELLS = " | "
+_HASHES = re.compile(r"(?:#{1,6}\s+)?")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def _bounds(blocks: list[dict[str, Any]], length: int, place: int) -> tuple[int,
 
 def _shown(text: str, offset: int, block: dict[str, Any], passage: tuple[int, int] | None) -> ShownBlock:
     start, end = block["start"] - offset, block["end"] - offset
+    if block.get("kind") == "heading":  # Markdown's own marks are shown as what they mean
+        start += len(_HASHES.match(text[start:end]).group())  # type: ignore[union-attr]
     marked = (passage[0] - offset, passage[1] - offset) if passage else (0, 0)
     kind = block.get("kind", "paragraph")
     lines = _split(text, start, end, "\n") if kind == "table" else [(start, end)]

@@ -16,6 +16,7 @@ from documents.forms import CollectionForm, DocumentForm, SelectionForm
 from documents.labels import KINDS, STATES
 from documents.models import Chunk, Collection, Document
 from documents.viewer import Passage, has_pictures, page_of, show_pages, show_text
+from ragsite.accounts.callers import caller
 from ragsite.api.keyset import InvalidCursor, Page, keyset_page
 from ragsite.pages import back, is_fragment, private
 
@@ -107,13 +108,13 @@ def _is_uuid(value: str) -> bool:
 @require_POST
 def upload(request: HttpRequest) -> HttpResponse:
     """The way in without JavaScript: several files in one form."""
-    collections = Collection.objects.for_user(request.user).filter(
+    collections = Collection.objects.for_user(caller(request)).filter(
         id__in=filter(_is_uuid, request.POST.getlist("collection"))
     )
     for file in request.FILES.getlist("file"):
         try:
             made = services.upload_document(
-                owner=request.user, file=file, filename=file.name, collections=list(collections)
+                owner=caller(request), file=file, filename=file.name, collections=list(collections)
             )
         except services.UploadRefused as refusal:
             messages.error(request, f"“{file.name}”: {refusal.detail}")
@@ -184,7 +185,7 @@ def edit_document(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Rename a document, and say which collections it is in."""
     shown = get_object_or_404(_own_documents(request), pk=pk)
     initial = {"filename": shown.filename, "collections": [row.collection_id for row in shown.memberships.all()]}
-    form = DocumentForm(request.user, request.POST or None, initial=initial)
+    form = DocumentForm(caller(request), request.POST or None, initial=initial)
     if form.is_valid():
         services.rename_document(document=shown, filename=form.cleaned_data["filename"])
         services.set_collections(document=shown, collections=list(form.cleaned_data["collections"]))
@@ -228,13 +229,13 @@ def reprocess(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_POST
 def delete_selection(request: HttpRequest) -> HttpResponse:
     """Ask whether it is meant, then delete the ticked documents."""
-    form = SelectionForm(request.user, request.POST)
+    form = SelectionForm(caller(request), request.POST)
     if not form.is_valid():
         return _nothing_ticked(request)
     documents = list(form.cleaned_data["documents"])
     if "confirmed" not in request.POST:
         return _panel(request, "documents/delete.html", {"documents": documents, "action": request.path})
-    count = services.delete_documents(owner_id=request.user.pk, documents=[row.id for row in documents])
+    count = services.delete_documents(owner_id=caller(request).pk, documents=[row.id for row in documents])
     messages.success(request, f"{count} document{'s are' if count != 1 else ' is'} deleted.")
     return back(request, "library")
 
@@ -243,13 +244,13 @@ def delete_selection(request: HttpRequest) -> HttpResponse:
 @require_POST
 def collect_selection(request: HttpRequest) -> HttpResponse:
     """Ask which collections, then put the ticked documents into them."""
-    form = SelectionForm(request.user, request.POST)
+    form = SelectionForm(caller(request), request.POST)
     if not form.is_valid():
         return _nothing_ticked(request)
     collections, documents = list(form.cleaned_data["collections"]), list(form.cleaned_data["documents"])
     if not collections:
         return _panel(request, "documents/collect.html", {"form": form, "documents": documents})
-    services.add_to_collections(owner=request.user, documents=[row.id for row in documents], collections=collections)
+    services.add_to_collections(owner=caller(request), documents=[row.id for row in documents], collections=collections)
     messages.success(request, f"Added to {', '.join(collection.name for collection in collections)}.")
     return back(request, "library")
 
@@ -266,7 +267,7 @@ def _nothing_ticked(request: HttpRequest) -> HttpResponse:
 @read_or_write
 def edit_collection(request: HttpRequest, pk: UUID | None = None) -> HttpResponse:
     """Make or rename a collection."""
-    collection = get_object_or_404(_own_collections(request), pk=pk) if pk else Collection(owner=request.user)
+    collection = get_object_or_404(_own_collections(request), pk=pk) if pk else Collection(owner=caller(request))
     form = CollectionForm(request.POST or None, instance=collection)
     if form.is_valid():
         form.save()
@@ -296,9 +297,9 @@ def _panel(request: HttpRequest, template: str, context: dict[str, Any]) -> Http
 
 
 def _own_documents(request: HttpRequest) -> Any:
-    return Document.objects.for_user(request.user)  # type: ignore[arg-type]
+    return Document.objects.for_user(caller(request))
 
 
 def _own_collections(request: HttpRequest) -> QuerySet[Collection]:
-    counted = Collection.objects.for_user(request.user).annotate(document_count=Count("memberships"))  # type: ignore[arg-type]
+    counted = Collection.objects.for_user(caller(request)).annotate(document_count=Count("memberships"))
     return counted.order_by(Lower("name"), "id")
