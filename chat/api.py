@@ -13,7 +13,6 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework import generics, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from chat import services
@@ -35,6 +34,7 @@ from chat.serializers import (
 )
 from documents.scopes import NotInLibrary, owned_scope
 from documents.search import Scope
+from ragsite.accounts.callers import caller
 from ragsite.accounts.models import IdempotencyKey
 from ragsite.api.idempotency import idempotent
 from ragsite.api.pagination import KeysetPagination
@@ -76,24 +76,24 @@ def given_scope(request: Request, values: dict[str, Any]) -> Scope | None:
     if documents is None and collections is None:
         return None
     try:
-        return owned_scope(request.user, documents, collections)
+        return owned_scope(caller(request), documents, collections)
     except NotInLibrary as error:
         raise Problem(404, "not_found", str(error), error.errors) from error
 
 
 def shown(request: Request, conversation: Conversation) -> dict[str, Any]:
-    return conversation_json(conversation, visible_scopes(request.user, [conversation])[0])
+    return conversation_json(conversation, visible_scopes(caller(request), [conversation])[0])
 
 
 def own_conversation(request: Request, pk: UUID) -> Conversation:
-    conversation = Conversation.objects.for_user(request.user).filter(id=pk).first()
+    conversation = Conversation.objects.for_user(caller(request)).filter(id=pk).first()
     if conversation is None:
         raise Http404
     return conversation
 
 
 def own_message(request: Request, pk: UUID) -> Message:
-    message = Message.objects.for_user(request.user).filter(id=pk).whole().first()
+    message = Message.objects.for_user(caller(request)).filter(id=pk).whole().first()
     if message is None:
         raise Http404
     return message
@@ -108,11 +108,11 @@ class ConversationListView(generics.ListAPIView[Conversation]):
     keyset_orderings: ClassVar[dict[str, Any]] = {"-updated_at": ("-updated_at", "-id")}
 
     def get_queryset(self) -> QuerySet[Conversation]:
-        return Conversation.objects.for_user(self.request.user)
+        return Conversation.objects.for_user(caller(self.request))
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-        scopes = visible_scopes(request.user, page)
+        scopes = visible_scopes(caller(request), page)
         return self.get_paginated_response([conversation_json(*pair) for pair in zip(page, scopes, strict=True)])
 
     @extend_schema(
@@ -126,7 +126,7 @@ class ConversationListView(generics.ListAPIView[Conversation]):
         form.is_valid(raise_exception=True)
         scope = given_scope(request, form.validated_data)
         conversation = services.create_conversation(
-            owner=request.user, title=form.validated_data.get("title", ""), scope=scope
+            owner=caller(request), title=form.validated_data.get("title", ""), scope=scope
         )
         return Response(shown(request, conversation), status=status.HTTP_201_CREATED)
 
@@ -174,7 +174,7 @@ class ConversationView(APIView):
 
 def changed_scope(request: Request, conversation: Conversation, changes: dict[str, Any]) -> Scope:
     """The conversation's scope with the kinds exchanged that the changes name."""
-    before = visible_scopes(request.user, [conversation])[0]
+    before = visible_scopes(caller(request), [conversation])[0]
     return given_scope(request, {**before, **changes}) or Scope(conversation.owner_id)
 
 
@@ -190,7 +190,7 @@ class MessageListView(generics.GenericAPIView[Message]):
     serializer_class = MessageSerializer
     queryset = Message.objects.none()
     filterset_class = None
-    throttle_classes = (*api_settings.DEFAULT_THROTTLE_CLASSES, MessageThrottle)
+    throttle_classes = (*APIView.throttle_classes, MessageThrottle)
     keyset_orderings: ClassVar[dict[str, Any]] = MESSAGE_ORDERINGS
 
     @extend_schema(operation_id="messages_list", responses=MessageSerializer(many=True))
@@ -222,7 +222,8 @@ class MessageListView(generics.GenericAPIView[Message]):
 
     def replay(self, request: Request, row: IdempotencyKey, **_kwargs: Any) -> HttpResponseBase:
         """The same question with the same Idempotency-Key again: its answer."""
-        return respond(request, following.follow(own_message(request, UUID(row.body["message"]))))
+        kept: dict[str, str] = row.body or {}
+        return respond(request, following.follow(own_message(request, UUID(kept["message"]))))
 
 
 def _keep(claim: Any, answer: Message) -> None:

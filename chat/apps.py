@@ -8,5 +8,8 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         from chat import forgetting
+        from chat.answers.producer import interrupt_all
+        from ragsite.stopping import before_stop
 
         forgetting.connect()
+        before_stop(interrupt_all)

@@ -95,6 +95,7 @@ class Message(models.Model):
 
     class Meta:
         db_table = "chat_message"
+        permissions = [("view_message_text", "Can read what messages, titles and citations say")]
         constraints = [
             # The target of the composite foreign keys of bodies, citations and traces.
             models.UniqueConstraint(fields=["owner", "id"], name="chat_message_owner_id_uniq"),

@@ -12,7 +12,7 @@ from django.db.models.expressions import RawSQL
 from ragsite.languages import index_words
 
 if TYPE_CHECKING:
-    from chat.models import Conversation
+    from chat.models import Citation, Conversation, Message  # noqa: F401  (the bases below name them)
     from ragsite.accounts.models import User
 
 TITLE_WORDS = "documents_tsvector('simple', title)"

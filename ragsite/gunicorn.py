@@ -29,3 +29,10 @@ loglevel = "warning"
 def post_fork(server: Any, worker: Any) -> None:
     """A killed master takes its workers along."""
     die_with_parent(signal.SIGKILL, worker.ppid)
+
+
+def post_worker_init(worker: Any) -> None:
+    """On SIGTERM running answers are stored as far as they have come."""
+    from ragsite.stopping import heed_sigterm
+
+    heed_sigterm()

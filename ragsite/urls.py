@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SwaggerView.as_view(), name="api-docs"),
     path("api/v1/", include(api)),
+    path("v1/", include("chat.openai_urls")),
     path("", include("documents.urls")),
     path("", include("chat.urls")),
 ]

@@ -131,8 +131,8 @@ def _end(answer: RunningAnswer, question: Question, draft: Draft) -> None:
     answer.emit(*endings.of_message(message))
 
 
-def interrupt_all(seconds: float) -> None:
-    """Store what all running answers have come to, as interrupted, within this time (the process is going down)."""
+def interrupt_all(seconds: float = 4.0) -> None:
+    """Store what all running answers have come to, as interrupted, within this time: the process is going down."""
     board().stop_all(StopReason.INTERRUPTED)
     deadline = time.monotonic() + seconds
     while len(board()) and time.monotonic() < deadline:

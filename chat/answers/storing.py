@@ -101,7 +101,7 @@ def verified_citations(owner_id: int, citations: list[Citation]) -> list[Citatio
     """The citations whose document is still there, each checked against the document's text."""
     if not citations:
         return []
-    columns = [
+    columns: list[list[Any]] = [
         [c.marker for c in citations],
         [str(c.document_id) for c in citations],
         [c.start for c in citations],

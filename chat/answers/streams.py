@@ -24,7 +24,7 @@ __all__ = ["RedisError"]
 
 
 @cache
-def redis() -> "Redis[bytes]":
+def redis() -> Redis:
     """This process's client: never waits long and never tries again, because answers go on without Valkey."""
     return Redis.from_url(
         settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), retries=0)

@@ -33,7 +33,10 @@ class OpenAIEngine:
     def __init__(self, base_url: str, model: str, api_key: str) -> None:
         self.model = model
         self._url = base_url.rstrip("/") + "/chat/completions"
-        self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        self._headers: dict[bytes | str, bytes | str] = {
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream",
+        }
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
 

@@ -42,6 +42,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'chat_message',
+                'permissions': [('view_message_text', 'Can read what messages, titles and citations say')],
             },
         ),
         migrations.CreateModel(
