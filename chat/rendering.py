@@ -12,9 +12,9 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
 from chat.bodies import QUOTING_ENGINE
+from chat.engines.markers import MARKER
 from chat.models import Message
 
-MARKER = re.compile(r"\[(\d{1,3})\]")
 _TEXT_TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
 _TAGS = _TEXT_TAGS | {"h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
 _ATTRIBUTES = {"a": {"href", "aria-label", "data-cite"}, "ol": {"start"}}
@@ -60,12 +60,13 @@ def _link_attributes(marker: int, env: dict[str, Any]) -> dict[str, str | int | 
 
 
 def _split_at_markers(text: str, markers: Collection[int]) -> Iterator[tuple[str, bool]]:
-    """The pieces of the text, and whether each is the number of a known marker."""
+    """The pieces of the text, and whether each is the number of a known marker; ``[1, 2]`` are two."""
     place = 0
     for match in MARKER.finditer(text):
-        if int(match.group(1)) in markers:
+        known = [number for number in re.findall(r"\d+", match[1]) if int(number) in markers]
+        if known:
             yield text[place : match.start()].removesuffix(" "), False
-            yield match.group(1), True
+            yield from ((number, True) for number in known)
             place = match.end()
     yield text[place:], False
 

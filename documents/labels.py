@@ -28,3 +28,8 @@ def duration(seconds: float | None) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def stages(seconds: dict[str, float]) -> list[tuple[str, str]]:
+    """What each stage that is done took, in the order of the stages."""
+    return [(label, duration(seconds[name])) for name, label in STAGES.items() if name in seconds]
