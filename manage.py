@@ -16,7 +16,7 @@ def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     asks_for_help = {"-h", "--help"} & set(sys.argv[1:])
     try:
-        if command == "up" and not asks_for_help:
+        if sys.argv[1:] == ["up"]:  # without Django, which the supervisor has no use for
             from ragsite.supervisor import up
 
             sys.exit(up())

@@ -143,8 +143,15 @@ def _start_for_command(command: str, layout: Layout, stack: ExitStack) -> None:
     needed = servers(layout) + (engines(layout) if command in WITH_ENGINES else [])
     stack.enter_context(running(needed, layout.run_dir / "servers.log"))
     stack.callback(wait_for_users, layout)
-    if is_new and command != "migrate":
-        subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=PROJECT_DIR, check=True)
+    if is_new and command not in {"migrate", "prepare"}:
+        _migrate()
+
+
+def _migrate() -> None:
+    """Make the tables of a new database; standard output belongs to the command."""
+    migrate = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+    if subprocess.run(migrate, cwd=PROJECT_DIR, stdout=sys.stderr, check=False).returncode != 0:
+        raise CannotStart("The new database could not be given its tables; the lines above say why.")
 
 
 def _join(command: str, layout: Layout, holder: Holder, stack: ExitStack) -> None:

@@ -331,6 +331,12 @@ def test_a_command_uses_the_servers_that_run_and_they_wait_for_it(
     assert not (instance.postgres_dir / "postmaster.pid").exists()
 
 
+def test_a_command_on_a_new_data_folder_finds_its_tables_and_standard_output_for_itself(instance: Layout) -> None:
+    code = "from django.contrib.auth import get_user_model as model; print(model().objects.count())"
+    done = run_manage(instance, "shell", "-v0", "-c", code)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
 def test_a_command_without_database_starts_nothing(instance: Layout) -> None:
     assert run_manage(instance, "version").returncode == 0
     assert not instance.postgres_dir.exists()
