@@ -6,20 +6,26 @@ import socket
 from collections.abc import Callable
 from mmap import mmap
 
-from processing.extractors import csv_table, docx, html, markdown, pdf, pdf_pictures, plain_text
+from processing.extractors import pdf_pictures
 from processing.extractors.blocks import Report
+from processing.extractors.csv_table import extract as extract_csv
+from processing.extractors.docx import extract as extract_docx
+from processing.extractors.html import extract as extract_html
+from processing.extractors.markdown import extract as extract_markdown
+from processing.extractors.pdf import extract as extract_pdf
+from processing.extractors.plain_text import extract as extract_text
 from processing.sandbox.job import Operation, Reply, Task
 from ragsite.extraction import CSV, DOCX, HTML, MARKDOWN, PDF, PLAIN_TEXT, Extraction, ExtractionRefused, Limits
 
 Extractor = Callable[[mmap | bytes, Limits, Report], Extraction]
 
 EXTRACTORS: dict[str, Extractor] = {
-    PDF: pdf.extract,
-    DOCX: docx.extract,
-    HTML: html.extract,
-    MARKDOWN: markdown.extract,
-    CSV: csv_table.extract,
-    PLAIN_TEXT: plain_text.extract,
+    PDF: extract_pdf,
+    DOCX: extract_docx,
+    HTML: extract_html,
+    MARKDOWN: extract_markdown,
+    CSV: extract_csv,
+    PLAIN_TEXT: extract_text,
 }
 
 

@@ -8,6 +8,7 @@ import ctypes
 import os
 import resource
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -36,16 +37,19 @@ def confine_service() -> dict[str, bool]:
     return measures
 
 
-def confine_job(limits: Limits, parent: int, mapped_bytes: int) -> dict[str, bool]:
-    """Limit this child for good.
+def confine_job(limits: Limits, service: Mapping[str, bool], parent: int, mapped_bytes: int) -> dict[str, bool]:
+    """Limit this child for good. Returns what is in force, with the measures of the ``service`` itself.
 
-    ``parent`` is the service: the child dies with it. ``mapped_bytes`` of address space are free on top of the limit.
+    ``parent`` is the service's process: the child dies with it. ``mapped_bytes`` of address space come on top of the
+    limit.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
     _limit_resources(limits, mapped_bytes)
-    return {"resource_limits": True, "seccomp": seccomp.install(os.getpid())}
+    # without Landlock no file may be opened at all: better a page with a wrong font than a look at the machine
+    filtered = seccomp.install(os.getpid(), may_open=service["landlock"])
+    return {**service, "resource_limits": True, "seccomp": filtered}
 
 
 def _leave_network() -> bool:

@@ -85,7 +85,7 @@ def run_in_child(surroundings: Surroundings, request: Request, connection: int, 
         channel = _keep_only(connection, file, surroundings.null_device)
         data = _map_file(file)
         mapped = surroundings.mapped_bytes + len(data)
-        measures = surroundings.measures | confine_job(request.limits, surroundings.pid, mapped)
+        measures = confine_job(request.limits, surroundings.measures, surroundings.pid, mapped)
         _answer(channel, surroundings.operations, Task(request, data, measures, channel))
     except BrokenPipeError:
         os._exit(0)  # the client is gone: nobody is left to tell

@@ -60,21 +60,22 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
 
 
-def install(pid: int) -> bool:
+def install(pid: int, *, may_open: bool) -> bool:
     """Confine this thread for good; False where the kernel or the processor's kind is not supported.
 
-    Needs PR_SET_NO_NEW_PRIVS. ``pid`` is the caller: it may send signals (abort) to itself alone.
+    Needs PR_SET_NO_NEW_PRIVS. ``pid`` is the caller: it may send signals (abort) to itself alone. ``may_open`` allows
+    it to open files for reading.
     """
     machine = platform.machine()
     if machine not in _AUDIT_ARCHITECTURES:
         return False
-    code = _program(machine, pid)
+    code = _program(machine, pid, may_open)
     program = _Program(len(code) // 8, code)
     libc = ctypes.CDLL(None, use_errno=True)
     return bool(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
 
 
-def _program(machine: str, pid: int) -> bytes:
+def _program(machine: str, pid: int, may_open: bool) -> bytes:
     checked = _CHECKED_CALLS[machine]
     steps = [
         _step(_LOAD, _ARCHITECTURE),
@@ -86,7 +87,8 @@ def _program(machine: str, pid: int) -> bytes:
     ]
     for number in _PLAIN_CALLS[machine].values():
         steps += [_step(_IF_EQUAL, number, 0, 1), _step(_RETURN, _ALLOW)]
-    steps += _unless(checked["openat"], argument=2, test=_IF_ANY_BIT, value=_MORE_THAN_READING)
+    if may_open:
+        steps += _unless(checked["openat"], argument=2, test=_IF_ANY_BIT, value=_MORE_THAN_READING)
     steps += _unless(checked["mmap"], argument=2, test=_IF_ANY_BIT, value=_PROT_EXEC)
     steps += _unless(checked["mprotect"], argument=2, test=_IF_ANY_BIT, value=_PROT_EXEC)
     steps += _only_if(checked["tgkill"], argument=0, value=pid)

@@ -325,6 +325,22 @@ def test_the_service_works_for_an_ordinary_user_too() -> None:
     assert answer["tried"] == {"opens_a_file": False, "opens_a_socket": False, "forks": False}
 
 
+@pytest.mark.parametrize("may_open", [True, False])
+def test_the_filter_can_forbid_to_open_any_file(may_open: bool) -> None:
+    code = (
+        "import ctypes, os\n"
+        "from processing.sandbox import seccomp\n"
+        "ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)\n"
+        f"print('installed' if seccomp.install(os.getpid(), may_open={may_open}) else 'no seccomp', flush=True)\n"
+        "os.open('/etc/passwd', os.O_RDONLY)\n"
+        "print('opened', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_DIR, capture_output=True, text=True)
+    if done.stdout.startswith("no seccomp"):
+        pytest.skip("this machine has no seccomp")
+    assert ("opened" in done.stdout) == may_open
+
+
 @contextlib.contextmanager
 def raw_request(sandbox: Sandbox, operation: str) -> Iterator[socket.socket]:
     request = {"operation": operation, "content_type": PLAIN_TEXT, "arguments": {}, "limits": {}}
