@@ -25,34 +25,26 @@ class CollectionForm(forms.ModelForm):
         return name
 
 
-class OwnCollectionsField(forms.ModelMultipleChoiceField):
-    """Some of a person's collections; ``owned_by`` says whose."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(Collection.objects.none(), required=False, widget=forms.CheckboxSelectMultiple, **kwargs)
-
-    def owned_by(self, user: User) -> None:
-        self.queryset = Collection.objects.for_user(user).order_by(Lower("name"), "id")
+def _collections_of(user: User) -> forms.ModelMultipleChoiceField:
+    """Some of a person's collections, to be ticked."""
+    mine = Collection.objects.for_user(user).order_by(Lower("name"), "id")
+    return forms.ModelMultipleChoiceField(mine, required=False, widget=forms.CheckboxSelectMultiple)
 
 
 class DocumentForm(forms.Form):
     """What a person can change of a document."""
 
     filename = forms.CharField(max_length=255, label="Name", widget=forms.TextInput(attrs={"autocomplete": "off"}))
-    collections = OwnCollectionsField()
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["collections"].owned_by(user)
+        self.fields["collections"] = _collections_of(user)
 
 
 class SelectionForm(forms.Form):
     """Documents that were ticked in the list, and the collections to put them into."""
 
-    documents = forms.ModelMultipleChoiceField(Document.objects.none())
-    collections = OwnCollectionsField()
-
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["documents"].queryset = Document.objects.for_user(user)
-        self.fields["collections"].owned_by(user)
+        self.fields["documents"] = forms.ModelMultipleChoiceField(Document.objects.for_user(user))
+        self.fields["collections"] = _collections_of(user)

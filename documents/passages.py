@@ -89,19 +89,21 @@ def _shown(text: str, offset: int, block: dict[str, Any], passage: tuple[int, in
         start += len(_HASHES.match(text[start:end]).group())  # type: ignore[union-attr]
     marked = (passage[0] - offset, passage[1] - offset) if passage else (0, 0)
     kind = block.get("kind", "paragraph")
-    lines = _split(text, start, end, "\n") if kind == "table" else [(start, end)]
-    rows = [
-        [list(_spans(text, *cell, marked)) for cell in (_split(text, *line, CELLS) if kind == "table" else [line])]
-        for line in lines
-    ]
+    if kind == "table":
+        cells = [_split(text, first, last, CELLS) for first, last in _split(text, start, end, "\n")]
+    else:
+        cells = [[(start, end)]]
+    rows = [[list(_spans(text, first, last, marked)) for first, last in line] for line in cells]
     return ShownBlock(kind, min(block.get("level") or 2, 6), rows)
 
 
-def _split(text: str, start: int, end: int, separator: str) -> Iterator[tuple[int, int]]:
+def _split(text: str, start: int, end: int, separator: str) -> list[tuple[int, int]]:
     """The ranges between the separators."""
+    ranges = []
     for part in text[start:end].split(separator):
-        yield start, start + len(part)
+        ranges.append((start, start + len(part)))
         start += len(part) + len(separator)
+    return ranges
 
 
 def _spans(text: str, start: int, end: int, marked: tuple[int, int]) -> Iterator[Span]:

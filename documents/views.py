@@ -114,7 +114,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     for file in request.FILES.getlist("file"):
         try:
             made = services.upload_document(
-                owner=caller(request), file=file, filename=file.name, collections=list(collections)
+                owner=caller(request), file=file, filename=file.name or "", collections=list(collections)
             )
         except services.UploadRefused as refusal:
             messages.error(request, f"“{file.name}”: {refusal.detail}")
