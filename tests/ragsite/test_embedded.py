@@ -1,6 +1,7 @@
 """PostgreSQL and Valkey from their wheels: made, started, found damaged, run as root and as others."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -250,10 +251,13 @@ def test_a_data_folder_whose_path_is_too_long_for_a_socket_works() -> None:
     with tempfile.TemporaryDirectory(prefix="ragsite-") as folder:
         layout = Layout(Path(folder) / ("long" * 30) / "var")
         layout.create()
-        PostgresServer(layout, FAST).initialise()
-        with run_both(layout):
-            assert ask(layout, "SELECT 1") == [(1,)]
-            assert redis.from_url(layout.redis_url).ping()
+        try:
+            PostgresServer(layout, FAST).initialise()
+            with run_both(layout):
+                assert ask(layout, "SELECT 1") == [(1,)]
+                assert redis.from_url(layout.redis_url).ping()
+        finally:
+            shutil.rmtree(layout.run_dir)
 
 
 @as_root
