@@ -7,6 +7,7 @@ with it.
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,8 +97,6 @@ def _shared(layout: Layout, program: Program, socket: Path) -> Iterator[None]:
 
 
 def _wait(service: Service) -> None:
-    import time
-
     deadline = time.monotonic() + 60
     while not service.is_ready():
         assert time.monotonic() < deadline, f"{service.program.name} did not start in another test process"
