@@ -95,13 +95,12 @@ def _cut(text: str, block: Block, headings: tuple[str, ...], language: str) -> I
 
 
 def _rows(text: str, block: Block, headings: tuple[str, ...]) -> Iterator[_Unit]:
-    position = block.start
-    header = ""
+    position, header = block.start, ""
     for line in text[block.start : block.end].split("\n"):
         end = position + len(line)
         if line.strip():
             yield _Unit(position, end, block.kind, block.page, (*headings, header) if header else headings)
-            if block.kind == "table" and not header:
+            if block.header and not header:
                 header = " ".join(line.split())[:300]
         position = end + 1
 

@@ -38,7 +38,8 @@ WITH RECURSIVE owners(owner_id) AS (
           ORDER BY d.owner_id LIMIT 1)
   FROM owners WHERE owners.owner_id IS NOT NULL
 ), busy AS (
-  SELECT owner_id, count(*) AS leases FROM documents_document WHERE lease_expires_at > statement_timestamp() GROUP BY owner_id
+  SELECT owner_id, count(*) AS leases FROM documents_document
+  WHERE lease_expires_at > statement_timestamp() GROUP BY owner_id
 )
 SELECT next.id FROM owners
 LEFT JOIN busy USING (owner_id)

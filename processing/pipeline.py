@@ -36,6 +36,8 @@ WAITING = {
     SandboxUnavailable: "The reading service is restarting. This document goes on by itself when it is back.",
     OSError: "The disk is full or cannot be reached. This document goes on by itself when it can.",
 }
+RETRYABLE_REFUSALS = {"timeout", "embedding_rejected"}
+"""What may go well on another day: on a quiet machine, or with another model. All else depends on the file alone."""
 TRANSIENT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -177,7 +179,7 @@ def _embed(lease: Lease, model: EmbeddingModel) -> None:
 
 def _fail(lease: Lease, error: ExtractionRefused | ProcessingFailed | EncoderRejected) -> None:
     code = getattr(error, "code", "embedding_rejected")
-    retryable = getattr(error, "retryable", code in {"timeout", "out_of_memory", "embedding_rejected"})
+    retryable = getattr(error, "retryable", code in RETRYABLE_REFUSALS)
     lease.update(
         status=Status.FAILED,
         error_code=code,

@@ -1,23 +1,41 @@
 """The Celery tasks of processing. The rows are the queue; a task only wakes a worker."""
 
+import logging
+
 from celery import shared_task
 from django.conf import settings
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from documents.models import Document
 from documents.services import wake_worker
 from processing import pipeline
 
+logger = logging.getLogger(__name__)
+
 
 @shared_task(name="processing.tasks.process_next")
 def process_next() -> None:
     """Process one due document, and wake a worker for the next."""
-    if pipeline.process_next() is not None and Document.objects.claimable().exists():
-        wake_worker()
+    try:
+        if pipeline.process_next() is not None and Document.objects.claimable().exists():
+            wake_worker()
+    except (OperationalError, InterfaceError) as error:
+        _database_away(error)
 
 
 @shared_task(name="processing.tasks.wake_workers")
 def wake_workers() -> None:
     """The net below: what a lost message or a dead worker left lying is found here."""
-    waiting = Document.objects.claimable()[: settings.PROCESSING_WAKE_LIMIT].count()
+    try:
+        waiting = Document.objects.claimable()[: settings.PROCESSING_WAKE_LIMIT].count()
+    except (OperationalError, InterfaceError) as error:
+        _database_away(error)
+        return
     for _ in range(waiting):
         wake_worker()
+
+
+def _database_away(error: Exception) -> None:
+    """Nothing is lost: leases expire, and the next round finds the rows."""
+    logger.warning("The database is away: %s", str(error).strip().splitlines()[0])
+    close_old_connections()

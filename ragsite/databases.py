@@ -40,5 +40,6 @@ def database_from_url(url: str, pool_size: int) -> dict[str, Any]:
             "MAX_OVERFLOW": pool_size // 2,
             "RECYCLE": 1800,
             "PRE_PING": True,
+            "TIMEOUT": 10,
         }
     return settings

@@ -6,6 +6,7 @@
 import errno
 import logging
 import math
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -13,14 +14,17 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import UnreadablePostError
+from django.template.loader import render_to_string
 from django.views import defaults
 from django.views.csrf import csrf_failure as django_csrf_failure
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
+from sqlalchemy.exc import TimeoutError as PoolTimeout  # of django-db-connection-pool
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +88,9 @@ def as_problem(exc: Exception) -> Problem | None:
             return Problem(
                 507, "disk_full", "The disk is full, nothing was stored. Tell an administrator; try again later."
             )
+        case OperationalError() | InterfaceError() | PoolTimeout():
+            detail = "The database is restarting or overloaded. Try again in a few seconds."
+            return Problem(503, "database_unavailable", detail, headers={"Retry-After": "3"})
         case exceptions.ValidationError():
             return _validation_problem(exc)
         case exceptions.APIException():
@@ -168,13 +175,24 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500: says nothing of the cause but the id under which it is logged."""
+    """Django's handler500: says nothing of the cause but the id under which it is logged.
+
+    What passes by itself (the database restarts, the disk is full) is told even where no view could: in middleware.
+    """
+    passing = as_problem(sys.exc_info()[1] or Exception())
+    if passing is not None and passing.status_code > 500:
+        return problem_response(passing) if _speaks_json(request) else _passing_page(request, passing)
     if not _speaks_json(request):
         return defaults.server_error(request)
     fault = uuid.uuid4()
     logger.error("fault %s in %s %s", fault, request.method, request.path)
     body = problem_body(500, "server_error", "Something went wrong here. It was logged under the id in `instance`.")
     return JsonResponse({**body, "instance": f"urn:uuid:{fault}"}, status=500, content_type=CONTENT_TYPE)
+
+
+def _passing_page(request: HttpRequest, problem: Problem) -> HttpResponse:
+    page = render_to_string("503.html", {"detail": problem.detail})
+    return HttpResponse(page, status=problem.status_code, headers=problem.headers)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -68,7 +68,8 @@ def test_headings_make_a_path():
 
 def test_a_table_that_goes_on_keeps_its_header():
     rows = "\n".join(["name | value", *(f"row {i} | {words(8)}" for i in range(100))])
-    passages = chunk(extraction_of(("table", rows, None, None)), "en", count)
+    extraction = Extraction(text=rows, blocks=[Block("table", 0, len(rows), header=True)])
+    passages = chunk(extraction, "en", count)
     assert len(passages) > 1
     assert passages[0].headings == ()
     assert all(passage.headings == ("name | value",) for passage in passages[1:])

@@ -64,10 +64,9 @@ class Command(BaseCommand):
             self.stderr.write(f"failed   {document.filename}: {document.error_detail}")
         new = sum(outcome.created for outcome in outcomes)
         known = len(outcomes) - new - len(refused)
-        progress = progress_of(documents)
-        self.stdout.write(
-            f"{new} new, {known} already there, {len(refused)} refused, {progress.failed} failed; {progress.chunks} chunks"
-        )
+        end = progress_of(documents)
+        taken = f"{new} new, {known} already there, {len(refused)} refused"
+        self.stdout.write(f"{taken}, {end.failed} failed; {end.chunks} chunks")
         if outcomes and len(refused) == len(outcomes):
             raise CommandError("None of the files could be taken.")
 
