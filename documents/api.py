@@ -14,7 +14,6 @@ from rest_framework import generics, status
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from documents import services
@@ -91,7 +90,7 @@ class DocumentListView(generics.ListAPIView[Document]):
     queryset = Document.objects.none()
     filterset_class = DocumentFilter
     parser_classes = (MultiPartParser,)
-    throttle_classes = (*api_settings.DEFAULT_THROTTLE_CLASSES, UploadThrottle)
+    throttle_classes = (*APIView.throttle_classes, UploadThrottle)
     keyset_orderings: ClassVar[dict[str, Any]] = ORDERINGS
 
     def get_queryset(self) -> QuerySet[Document]:

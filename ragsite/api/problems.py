@@ -69,7 +69,7 @@ def problem_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     return Response(body, status=problem.status_code, headers=problem.headers, content_type=CONTENT_TYPE)
 
 
-def as_problem(exc: Exception) -> Problem | None:
+def as_problem(exc: BaseException) -> Problem | None:
     """The problem that tells of this exception; None when it is a fault of the site."""
     match exc:
         case Problem():
