@@ -174,7 +174,8 @@ class ConversationView(APIView):
 
 def changed_scope(request: Request, conversation: Conversation, changes: dict[str, Any]) -> Scope:
     """The conversation's scope with the kinds exchanged that the changes name."""
-    before = visible_scopes(caller(request), [conversation])[0]
+    visible = visible_scopes(caller(request), [conversation])[0]
+    before = {name: ids and [UUID(entry) for entry in ids] for name, ids in visible.items()}
     return given_scope(request, {**before, **changes}) or Scope(conversation.owner_id)
 
 

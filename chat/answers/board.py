@@ -37,6 +37,15 @@ class Mirror:
         self.log = EventLog()
         self.readers = 0
         self.silent_since: float | None = None
+        self._seen_over = False
+
+    def is_over(self, status: str, valkey_is_down: bool) -> bool:
+        """Whether to stop waiting for events, given the answer's status in the database.
+
+        An answer is stored before its last events are in Valkey: they get time until the next look.
+        """
+        waited, self._seen_over = self._seen_over, status != Message.Status.RUNNING
+        return self._seen_over and (waited or valkey_is_down)
 
 
 class Board:
@@ -209,7 +218,7 @@ class Board:
                 answer.stop.set(reason)
         for mirror in mirrors:
             status, _, is_active = found.get(mirror.id, ("deleted", False, False))
-            if status != Message.Status.RUNNING or not is_active:
+            if not is_active or mirror.is_over(status, valkey_is_down=self._valkey_again_at > self._checked_at):
                 mirror.log.end()
 
     def _clear(self, now: float) -> None:

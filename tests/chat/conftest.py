@@ -28,6 +28,9 @@ The tower of Pisa leans because the ground under it is soft. Its bells weigh ten
 """
 QUESTION = "What is long and flows through Basel?"
 
+valkey = streams.redis
+"""The real one, also where a test takes it away."""
+
 
 @pytest.fixture(autouse=True)
 def _answers_end(transactional_db: None) -> Iterator[None]:
@@ -37,7 +40,7 @@ def _answers_end(transactional_db: None) -> Iterator[None]:
     while len(board()) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not len(board()), "an answer is still running"
-    streams.redis().delete(streams.stops_key())
+    valkey().delete(streams.stops_key())
 
 
 @pytest.fixture

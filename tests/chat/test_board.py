@@ -1,0 +1,266 @@
+"""Answers across processes: followed, stopped, interrupted. A second board in this process stands for another one."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.conf import LazySettings
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from chat.answers import board as boards
+from chat.answers import following, streams
+from chat.answers.board import Board, board
+from chat.answers.running import StopReason
+from chat.answers.sweeping import mark_interrupted, sweep
+from chat.models import Conversation, Message
+from chat.services import stop_answer
+from chat.tasks import sweep_interrupted
+from documents.models import Document
+from ragsite.accounts.models import User
+from tests.chat.conftest import Frames, ask, ask_streamed, new_conversation, use, wait_for
+from tests.load.mock_model import Server, Times, running_mock
+
+Client = Callable[..., APIClient]
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Any]:
+    """``elsewhere(call)``: make a call as if in another web process."""
+    other = Board()
+
+    def call(what: Callable[[], Any]) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(following, "board", lambda: other)
+            patch.setattr("chat.services.board", lambda: other)
+            return what()
+
+    return call
+
+
+@pytest.fixture
+def valkey_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it to take Valkey away."""
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    nowhere = Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0))
+    return lambda: monkeypatch.setattr(streams, "redis", lambda: nowhere)
+
+
+def begun(client: APIClient) -> tuple[Frames, Message]:
+    frames = Frames(ask_streamed(client, new_conversation(client)))
+    identifier = next(frames).data["message"]
+    frames.until("token")
+    return frames, Message.objects.get(id=identifier)
+
+
+def test_another_process_follows_an_answer_from_its_beginning(
+    owner: User, api: Client, library: dict[str, Document], model: Server, elsewhere: Any
+) -> None:
+    _, message = begun(api(owner))
+    seen = [event for batch in elsewhere(lambda: list(following.follow(message))) for event in batch]
+    assert [event.id for event in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1].name == "done"
+    assert "".join(e.data["text"] for e in seen if e.name == "token") == seen[-1].data["message"]["content"]
+
+
+def test_another_process_goes_on_after_an_event(
+    owner: User, api: Client, library: dict[str, Document], model: Server, elsewhere: Any
+) -> None:
+    _, message = begun(api(owner))
+    seen = [event for batch in elsewhere(lambda: list(following.follow(message, 3))) for event in batch]
+    assert seen[0].id == 4
+
+
+def test_another_process_stops_an_answer(
+    owner: User, api: Client, library: dict[str, Document], slow_model: Server, elsewhere: Any
+) -> None:
+    frames, message = begun(api(owner))
+    elsewhere(lambda: stop_answer(message=message))
+    assert frames.until("done").data["message"]["status"] == "stopped"
+
+
+def test_without_valkey_an_answer_streams_is_stored_and_is_stopped_through_the_database(
+    owner: User, api: Client, library: dict[str, Document], slow_model: Server, valkey_down: Any, elsewhere: Any
+) -> None:
+    valkey_down()
+    frames, message = begun(api(owner))
+    elsewhere(lambda: stop_answer(message=message))
+    done = frames.until("done").data["message"]
+    assert done["status"] == "stopped"
+    assert Message.objects.get(id=message.id).status == "stopped"
+
+
+def test_without_valkey_another_process_learns_the_end_from_the_database(
+    owner: User, api: Client, library: dict[str, Document], model: Server, valkey_down: Any, elsewhere: Any
+) -> None:
+    valkey_down()
+    _, message = begun(api(owner))
+    seen = [event for batch in elsewhere(lambda: list(following.follow(message))) for event in batch]
+    assert seen[-1].name == "done"
+    assert seen[-1].data["message"]["status"] == "complete"
+
+
+def test_what_valkey_missed_is_written_when_it_is_back(
+    owner: User,
+    api: Client,
+    library: dict[str, Document],
+    slow_model: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    valkey_down: Any,
+) -> None:
+    real = streams.redis
+    frames, message = begun(api(owner))
+    valkey_down()
+    frames.until("token")
+    streams_then = real().xlen(streams.stream_key(message.id))
+    real().delete(streams.stream_key(message.id))
+    wait_for(lambda: board()._valkey_again_at)
+    monkeypatch.setattr(streams, "redis", real)
+    wait_for(lambda: real().xlen(streams.stream_key(message.id)) > streams_then)
+    assert streams.read(message.id)[0].id == 1
+    stop_answer(message=message)
+
+
+def dead_answer(owner: User, written: list[tuple[str, dict[str, Any]]] = ()) -> Message:  # type: ignore[assignment]
+    """An answer whose process is gone, with what it left in Valkey."""
+    from chat.answers.events import Event
+
+    message = Message.objects.create(
+        owner=owner,
+        conversation=Conversation.objects.create(owner=owner),
+        role="assistant",
+        status="running",
+        created_at=timezone.now() - timedelta(seconds=30),
+    )
+    with streams.redis().pipeline(transaction=False) as pipeline:
+        events = [Event.of(number, name, data) for number, (name, data) in enumerate(written, 1)]
+        streams.add(pipeline, message.id, events)
+        pipeline.execute()
+    return message
+
+
+def test_a_sweep_marks_an_answer_that_gave_no_sign_of_life_twice(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = dead_answer(
+        owner, [("status", {"stage": "writing"}), ("token", {"text": "As far "}), ("token", {"text": "as here"})]
+    )
+    assert sweep_interrupted() == 0
+    assert Message.objects.get().status == "running"
+    monkeypatch.setattr("chat.answers.sweeping.SILENCE_SECONDS", -1)
+    assert sweep_interrupted() == 1
+    stored = Message.objects.get(id=message.id)
+    assert (stored.status, stored.body.content) == ("interrupted", "As far as here")
+    assert sweep_interrupted() == 0
+
+
+def test_a_sweep_leaves_alone_what_lives_is_young_or_cannot_be_known(
+    owner: User, monkeypatch: pytest.MonkeyPatch, valkey_down: Any
+) -> None:
+    monkeypatch.setattr("chat.answers.sweeping.SILENCE_SECONDS", -1)
+    living, young = dead_answer(owner), dead_answer(owner)
+    Message.objects.filter(id=young.id).update(created_at=timezone.now())
+    streams.redis().set(streams.alive_key(living.id), b"1")
+    assert [sweep(), sweep()] == [0, 0]
+    streams.redis().delete(streams.alive_key(living.id))
+    valkey_down()
+    assert [sweep(), sweep()] == [0, 0]
+
+
+def test_a_follower_of_a_dead_producer_is_told_and_gets_what_was_written(
+    owner: User, monkeypatch: pytest.MonkeyPatch, elsewhere: Any
+) -> None:
+    monkeypatch.setattr(boards, "SILENCE_SECONDS", 0.2)
+    message = dead_answer(owner, [("status", {"stage": "writing"}), ("token", {"text": "As far"})])
+    seen = [event for batch in elsewhere(lambda: list(following.follow(message))) for event in batch]
+    assert [event.name for event in seen] == ["status", "token", "error"]
+    assert seen[-1].data["code"] == "interrupted"
+    assert seen[-1].data["message"]["content"] == "As far"
+
+
+def test_a_producer_that_was_given_up_too_early_stores_its_whole_answer(
+    owner: User, api: Client, library: dict[str, Document], settings: LazySettings
+) -> None:
+    with running_mock(Times(first=20, delay=20, tokens=40, beat=5)) as server:
+        use(settings, server)
+        frames, message = begun(api(owner))
+        assert mark_interrupted(message.id)
+        done = frames.until("done").data["message"]
+    stored = Message.objects.get(id=message.id)
+    assert (stored.status, stored.body.content) == ("complete", done["content"])
+
+
+def test_answers_of_a_process_that_goes_down_are_stored_as_interrupted(
+    owner: User, api: Client, library: dict[str, Document], slow_model: Server
+) -> None:
+    frames, message = begun(api(owner))
+    board().stop_all(StopReason.INTERRUPTED)
+    last = frames.until("error").data
+    assert last["code"] == "interrupted"
+    stored = Message.objects.get(id=message.id)
+    assert (stored.status, stored.body.content) == ("interrupted", last["message"]["content"])
+
+
+def test_a_database_that_comes_back_gets_the_answer(
+    owner: User, api: Client, library: dict[str, Document], model: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import OperationalError
+
+    from chat.answers import storing
+
+    real, calls = storing._store, []
+
+    def flaky(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) < 3:
+            raise OperationalError("the database system is starting up")
+        return real(*args)
+
+    monkeypatch.setattr(storing, "_store", flaky)
+    monkeypatch.setattr(storing, "PAUSES", (0.01, 0.01, 0.01))
+    client = api(owner)
+    assert ask(client, new_conversation(client)).json()["status"] == "complete"
+    assert len(calls) == 3
+
+
+def test_an_answer_that_cannot_be_stored_ends_its_readers_stream(
+    owner: User, api: Client, library: dict[str, Document], model: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chat.answers import producer
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(producer, "store_answer", fail)
+    client = api(owner)
+    last = list(Frames(ask_streamed(client, new_conversation(client))))[-1]
+    assert (last.name, last.data["code"]) == ("error", "not_stored")
+    Message.objects.all().delete()
+
+
+def test_a_log_gives_each_reader_every_event_once() -> None:
+    from chat.answers.log import EventLog
+
+    log, seen = EventLog(), []
+
+    def read() -> None:
+        seen.append([event.id for batch in following.follow_log(log) for event in batch])
+
+    readers = [threading.Thread(target=read) for _ in range(5)]
+    for reader in readers:
+        reader.start()
+    for number in range(200):
+        log.append("token", {"text": str(number)})
+    log.append("done", {})
+    for reader in readers:
+        reader.join(10)
+    assert seen == [list(range(1, 202))] * 5
+
+
+def test_stop_requests_of_unknown_answers_are_passed_by(owner: User) -> None:
+    streams.request_stop(UUID(int=1))
+    assert board().get(UUID(int=1)) is None
