@@ -86,7 +86,8 @@ RAGSITE_SILK = env.bool("RAGSITE_SILK", default=False)
 if RAGSITE_SILK:  # off unless switched on: it costs time on every request and keeps what users send
     INSTALLED_APPS.append("silk")
     MIDDLEWARE.insert(4, "silk.middleware.SilkyMiddleware")
-    SILKY_AUTHENTICATION = SILKY_AUTHORISATION = True
+    SILKY_AUTHENTICATION = SILKY_AUTHORISATION = True  # staff only, which is silk's default
+    SILKY_MAX_RECORDED_REQUESTS = 10_000
     SILKY_MAX_REQUEST_BODY_SIZE = SILKY_MAX_RESPONSE_BODY_SIZE = 0
     SILKY_INTERCEPT_PERCENT = env.int("RAGSITE_SILK_PERCENT", default=1)
 ROOT_URLCONF = "ragsite.urls"
@@ -275,6 +276,7 @@ IDEMPOTENCY_KEEP = timedelta(hours=24)
 
 # --- Pages ------------------------------------------------------------------------------------------------------------
 CONTENT_SECURITY_POLICY = {
+    "EXCLUDE_URL_PREFIXES": ["/silk/"],  # silk's pages, for staff and only when switched on, have inline scripts
     "DIRECTIVES": {
         "default-src": ["'none'"],
         "script-src": ["'self'"],

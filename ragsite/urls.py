@@ -1,5 +1,6 @@
 """Where everything is; /healthz and /readyz are answered before (ragsite.health.HealthMiddleware)."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
@@ -27,3 +28,5 @@ urlpatterns = [
     path("", include("documents.urls")),
     path("", include("chat.urls")),
 ]
+if settings.RAGSITE_SILK:
+    urlpatterns.append(path("silk/", include("silk.urls", namespace="silk")))
