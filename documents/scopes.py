@@ -39,7 +39,9 @@ def _unknown(field: str, owned: "object", ids: Sequence[UUID] | None) -> dict[st
     if not ids:
         return {}
     known = set(owned.filter(id__in=ids).values_list("id", flat=True))  # type: ignore[attr-defined]
-    missing = [f"There is no {field[:-1]} {entry} in your library." for entry in dict.fromkeys(ids) if entry not in known]
+    missing = [
+        f"There is no {field[:-1]} {entry} in your library." for entry in dict.fromkeys(ids) if entry not in known
+    ]
     return {field: missing} if missing else {}
 
 
