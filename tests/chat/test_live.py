@@ -1,0 +1,175 @@
+"""The real web processes: answers across them, their death, many at once, OpenAI's own client."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from chat.models import Message
+from documents.models import Document
+from ragsite.accounts.models import ApiToken, User
+from ragsite.layout import Layout
+from tests.chat.conftest import QUESTION, wait_for
+from tests.load.answers import stream_many
+from tests.load.mock_model import Server, Times, running_mock
+from tests.load.site import Site, running_site
+
+
+@pytest.fixture(scope="module")
+def slow_mock() -> Iterator[Server]:
+    with running_mock(Times(first=100, delay=30, tokens=80, beat=10)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def site(layout: Layout, encoder_service: Any, slow_mock: Server, django_db_setup: None) -> Iterator[Site]:
+    with running_site(layout, LLM_BASE_URL=f"http://127.0.0.1:{slow_mock.port}/v1", LLM_MODEL="mock") as running:
+        yield running
+
+
+@pytest.fixture
+def secret(owner: User) -> str:
+    return ApiToken.issue(owner=owner, name="live")[1]
+
+
+@pytest.fixture
+def caller(site: Site, secret: str) -> Iterator[Callable[[], httpx.Client]]:
+    """Clients with connections of their own, which land in either process."""
+    made: list[httpx.Client] = []
+
+    def client() -> httpx.Client:
+        made.append(
+            httpx.Client(base_url=site.url, headers={"Authorization": f"Bearer {secret}"}, timeout=30, trust_env=False)
+        )
+        return made[-1]
+
+    yield client
+    for entry in made:
+        entry.close()
+
+
+def conversation(client: httpx.Client) -> str:
+    identifier: str = client.post("/api/v1/conversations", json={}).json()["id"]
+    return identifier
+
+
+def asked(client: httpx.Client) -> Any:
+    path = f"/api/v1/conversations/{conversation(client)}/messages"
+    return client.stream("POST", path, json={"content": QUESTION}, headers={"Accept": "text/event-stream"})
+
+
+def events(response: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
+    name = ""
+    for line in response.iter_lines():
+        if line.startswith("event: "):
+            name = line[7:]
+        elif line.startswith("data: "):
+            yield name, json.loads(line[6:])
+
+
+def until(stream: Iterator[tuple[str, dict[str, Any]]], name: str) -> dict[str, Any]:
+    return next(data for found, data in stream if found == name)
+
+
+def test_every_process_follows_and_stops_the_answers_of_the_others(
+    library: dict[str, Document], caller: Callable[[], httpx.Client]
+) -> None:
+    with asked(caller()) as response:
+        stream = events(response)
+        identifier = next(stream)[1]["message"]
+        until(stream, "token")
+        for _ in range(6):  # some of them land in the other process
+            with caller().stream("GET", f"/api/v1/messages/{identifier}/events") as other:
+                assert until(events(other), "token")["text"]
+        assert caller().post(f"/api/v1/messages/{identifier}/stop").status_code == 202
+        assert until(stream, "done")["message"]["status"] == "stopped"
+
+
+def test_a_killed_process_leaves_an_answer_that_is_marked_interrupted(
+    library: dict[str, Document], caller: Callable[[], httpx.Client], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chat.answers import streams
+    from chat.answers.sweeping import sweep
+
+    with asked(caller()) as response:
+        stream = events(response)
+        identifier = next(stream)[1]["message"]
+        until(stream, "token")
+        wait_for(lambda: any(e.name == "token" for e in streams.read(identifier)))
+        for worker in site.workers():
+            os.kill(worker, signal.SIGKILL)
+        with pytest.raises(httpx.TransportError):
+            list(stream)
+    monkeypatch.setattr("chat.answers.sweeping.SILENCE_SECONDS", -1)
+    monkeypatch.setattr("chat.answers.sweeping.YOUNG", timedelta())
+    streams.redis().delete(streams.alive_key(identifier))  # it would expire within ten seconds
+    assert [sweep(), sweep()] == [0, 1]
+    message = wait_for(lambda: caller().get(f"/api/v1/messages/{identifier}").json())
+    assert message["status"] == "interrupted"
+    assert message["content"].startswith("The")
+
+
+def test_openais_own_client_streams_and_reads_citations_usage_models_and_errors(
+    library: dict[str, Document], site: Site, secret: str
+) -> None:
+    client = openai.OpenAI(base_url=f"{site.url}/v1", api_key=secret, max_retries=0)
+    messages: Any = [{"role": "user", "content": QUESTION}]
+    assert [entry.id for entry in client.models.list()] == ["ragsite"]
+    assert client.models.retrieve("ragsite").id == "ragsite"
+    whole = client.chat.completions.create(model="ragsite", messages=messages)
+    assert whole.choices[0].message.annotations
+    assert whole.usage
+    assert whole.usage.completion_tokens == 80
+    options: Any = {"include_usage": True}
+    chunks = list(
+        client.chat.completions.create(model="ragsite", messages=messages, stream=True, stream_options=options)
+    )
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content
+    assert chunks[-1].usage
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="gpt-4", messages=messages)
+    with pytest.raises(openai.AuthenticationError):
+        openai.OpenAI(base_url=f"{site.url}/v1", api_key="wrong", max_retries=0).models.list()
+
+
+def test_many_answers_stream_at_once_over_few_database_connections(
+    library: dict[str, Document], site: Site, secret: str
+) -> None:
+    result = stream_many(site.url, secret, 60, "What flows through Basel?")
+    assert result.errors == []
+    assert result.finished == 60
+    assert result.most_connections < 30
+
+
+@pytest.mark.slow
+def test_three_hundred_answers_stream_at_once_with_fewer_than_fifty_connections(
+    library: dict[str, Document], site: Site, secret: str
+) -> None:
+    result = stream_many(site.url, secret, 300, "What flows through Basel?")
+    print(result.report())
+    assert result.errors == []
+    assert result.finished == 300
+    assert result.most_connections < 50
+
+
+def test_a_process_that_is_told_to_stop_stores_its_answers_as_interrupted(
+    library: dict[str, Document], caller: Callable[[], httpx.Client], site: Site
+) -> None:
+    with asked(caller()) as response:
+        stream = events(response)
+        identifier = next(stream)[1]["message"]
+        until(stream, "token")
+        site.process.send_signal(signal.SIGTERM)
+        last = until(stream, "error")
+    assert last["code"] == "interrupted"
+    stored = Message.objects.get(id=identifier)
+    assert stored.status == "interrupted"
+    assert stored.body.content == last["message"]["content"] != ""
+    assert site.process.wait(10) == 0

@@ -1,0 +1,62 @@
+"""The stand-in for a model's server keeps its times and fails as it is told."""
+
+import json
+import time
+
+import httpx
+import pytest
+
+from tests.load.mock_model import Server, Times, running_mock
+
+
+def post(server: Server, mode: str = "", content: str = "Hello") -> httpx.Response:
+    prefix = f"/{mode}" if mode else ""
+    body = {"model": "mock", "stream": True, "messages": [{"role": "user", "content": content}]}
+    return httpx.post(f"http://127.0.0.1:{server.port}{prefix}/v1/chat/completions", json=body, timeout=2)
+
+
+def text_of(response: httpx.Response) -> str:
+    lines = [line[6:] for line in response.text.splitlines() if line.startswith("data: {")]
+    choices = [choice for line in lines for choice in json.loads(line)["choices"]]
+    return "".join(choice["delta"].get("content", "") for choice in choices)
+
+
+def test_an_answer_has_the_tokens_and_takes_the_time_that_were_set() -> None:
+    with running_mock(Times(first=100, delay=10, tokens=20, beat=5)) as server:
+        started = time.monotonic()
+        response = post(server)
+        assert time.monotonic() - started >= 0.28
+    assert response.text.endswith("data: [DONE]\n\n")
+    assert len(text_of(response).split()) == 20
+    assert '"completion_tokens": 20' in response.text
+
+
+def test_a_connection_serves_several_questions() -> None:
+    with running_mock() as server, httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
+        for _ in range(3):
+            assert client.post("/v1/chat/completions", json={"messages": []}).status_code == 200
+        assert client.get("/v1/models").json()["data"][0]["id"] == "mock"
+
+
+@pytest.mark.parametrize("mode", ["refuse", "cut"])
+def test_a_connection_breaks_where_it_should(mode: str) -> None:
+    with running_mock() as server, pytest.raises(httpx.TransportError):
+        post(server, mode)
+
+
+@pytest.mark.parametrize(("mode", "status"), [("500", 500), ("400", 400)])
+def test_an_error_is_answered_by_path_and_by_word(mode: str, status: int) -> None:
+    with running_mock() as server:
+        assert post(server, mode).status_code == status
+        assert post(server, content=f"Question: mock:{mode}").status_code == status
+
+
+def test_the_messages_come_back_in_echo() -> None:
+    with running_mock() as server:
+        assert json.loads(text_of(post(server, "echo", "Grüße"))) == [{"role": "user", "content": "Grüße"}]
+
+
+@pytest.mark.parametrize("mode", ["hang", "stall"])
+def test_silence_lasts(mode: str) -> None:
+    with running_mock() as server, pytest.raises(httpx.ReadTimeout):
+        post(server, mode)
