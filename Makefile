@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all lint
+.PHONY: run test test-all lint bench-answers
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -13,6 +13,10 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow or not slow"
+
+# 300 answers at once through real web processes, with a stand-in for the model.
+bench-answers: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m pytest -s -m slow tests/chat/test_live.py
 
 lint: $(VENV)/requirements-dev.stamp
 	$(BIN)/ruff check .

@@ -10,10 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db import Error as DatabaseError
 
 from chat.answers import streams
-from chat.answers.connections import release_connection
+from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.log import EventLog
 from chat.answers.running import RunningAnswer, StopReason
 from chat.models import Message
@@ -208,7 +207,7 @@ class Board:
             found = {row[0]: row[1:] for row in rows.values_list("id", "status", "stop_requested", "owner__is_active")}
             owners = get_user_model().objects.filter(id__in={answer.owner_id for answer in answers}, is_active=True)
             active = set(owners.values_list("id", flat=True))
-        except DatabaseError as error:
+        except DATABASE_AWAY as error:
             logger.warning("running answers cannot be checked, the database is down: %s", type(error).__name__)
             return
         finally:

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
-from django.db import Error as DatabaseError
 
 from chat.answers import endings, events, streams
 from chat.answers.board import board
-from chat.answers.connections import release_connection
+from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.draft import Draft
 from chat.answers.question import Question
 from chat.answers.retrieval import retrieve
@@ -92,7 +91,7 @@ def _produce(answer: RunningAnswer, question: Question, draft: Draft) -> None:
         draft.fail(error.code, error.detail)
     except AnswerTooLong:
         draft.fail("answer_too_long", "The model did not come to an end.")
-    except DatabaseError:
+    except DATABASE_AWAY:
         logger.exception("no passages for the answer %s", answer.id)
         draft.fail("database_unavailable", "The database did not answer.")
     except Exception:

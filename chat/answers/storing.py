@@ -5,11 +5,10 @@ import time
 from typing import Any
 from uuid import UUID
 
-from django.db import Error as DatabaseError
 from django.db import connection, transaction
 from django.utils import timezone
 
-from chat.answers.connections import release_connection
+from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.draft import Draft
 from chat.bodies import QUOTING_ENGINE, save_body, without_quotes
 from chat.models import Citation, Conversation, Message, RetrievalTrace
@@ -39,7 +38,7 @@ def store_answer(message_id: UUID, owner_id: int, scope: dict[str, Any], draft: 
     for pause in (*PAUSES, None):
         try:
             return _store(message_id, owner_id, scope, draft)
-        except DatabaseError as error:
+        except DATABASE_AWAY as error:
             if pause is None:
                 raise
             logger.warning("an answer cannot be stored yet: %s", error)

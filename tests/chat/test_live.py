@@ -20,6 +20,8 @@ from tests.load.answers import stream_many
 from tests.load.mock_model import Server, Times, running_mock
 from tests.load.site import Site, running_site
 
+pytestmark = pytest.mark.xdist_group("live")
+
 
 @pytest.fixture(scope="module")
 def slow_mock() -> Iterator[Server]:

