@@ -29,11 +29,31 @@ DESCRIPTIONS = {
     "409": "It conflicts with what is there or running.",
     "413": "The body is too large.",
     "415": "The body has a type that is not understood here.",
-    "422": "The Idempotency-Key was used for another request.",
+    "422": "It cannot be worked with; or the Idempotency-Key was used for another request.",
     "429": "Too many requests; `Retry-After` says when to go on.",
+    "502": "A model refused what it was asked.",
+    "503": "A part of the site is restarting or full; `Retry-After` says when to try again.",
+    "507": "The disk is full.",
 }
-BODY_STATUSES = ["400", "413", "415"]
-IDEMPOTENCY_STATUSES = ["409", "422"]
+BODY_STATUSES = ["400", "404", "409", "413", "415", "422", "502", "507"]
+OPENAI_PREFIX = "/v1/"
+OPENAI_ERROR: dict[str, Any] = {
+    "type": "object",
+    "description": "OpenAI's error object.",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
 
 
 class BearerToken(OpenApiAuthenticationExtension):
@@ -48,28 +68,31 @@ class BearerToken(OpenApiAuthenticationExtension):
 
 def add_problems(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """drf-spectacular's postprocessing hook: give every operation the errors that it can answer."""
-    result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
+    schemas = result.setdefault("components", {}).setdefault("schemas", {})
+    schemas |= {"Problem": PROBLEM_SCHEMA, "OpenAIError": OPENAI_ERROR}
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
             for status in _statuses(path, method, operation):
-                operation["responses"].setdefault(status, _problem_response(status))
+                operation["responses"].setdefault(status, _error_response(path, status))
     return result
 
 
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> list[str]:
-    parameters = {(parameter["in"], parameter["name"]) for parameter in operation.get("parameters", [])}
-    statuses = ["401", "403", "429"]
+    parameters = {parameter["in"] for parameter in operation.get("parameters", [])}
+    statuses = {"401", "403", "429", "503"}
     if "{" in path:
-        statuses.append("404")
+        statuses.add("404")
     if method in {"post", "put", "patch"}:
-        statuses += BODY_STATUSES
-    elif any(place == "query" for place, _ in parameters):
-        statuses.append("400")
-    if ("header", "Idempotency-Key") in parameters:
-        statuses += IDEMPOTENCY_STATUSES
+        statuses |= set(BODY_STATUSES)
+    elif "query" in parameters:
+        statuses.add("400")
     return sorted(statuses)
 
 
-def _problem_response(status: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": DESCRIPTIONS[status], "content": {"application/problem+json": {"schema": schema}}}
+def _error_response(path: str, status: str) -> dict[str, Any]:
+    if path.startswith(OPENAI_PREFIX):
+        content_type, name = "application/json", "OpenAIError"
+    else:
+        content_type, name = "application/problem+json", "Problem"
+    schema = {"$ref": f"#/components/schemas/{name}"}
+    return {"description": DESCRIPTIONS[status], "content": {content_type: {"schema": schema}}}
