@@ -156,6 +156,7 @@ def test_a_citation_has_an_address_and_the_keyboard_is_enough(site: Site, visit)
     page.keyboard.press("Enter")
     expect(page.locator("#source-title")).to_be_focused()
     assert "#citation-" in page.url
+    assert page.evaluate("document.documentElement.scrollTop") == 0
     page.reload()
     expect(page.locator("#source-title")).to_have_text("arlen.pdf")
     page.keyboard.press("Escape")

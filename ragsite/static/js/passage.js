@@ -4,7 +4,7 @@
 export function showPassage(within) {
   const spot = within.querySelector(".boxes rect, mark") ?? within.querySelector(".page.wanted");
   if (!spot) return;
-  const go = () => spot.scrollIntoView({ block: "center", behavior: "instant" });
+  const go = () => spot.scrollIntoView({ block: "center", inline: "start", behavior: "instant" });
   const picture = spot.closest(".page")?.querySelector("img");
   go();
   if (picture && !picture.complete) picture.addEventListener("load", go, { once: true });

@@ -41,6 +41,13 @@ export function closeSource() {
   opener?.focus();
 }
 
+/** Small print is read at twice its size, with the passage kept in sight. */
+function zoom(button) {
+  const large = document.getElementById("source-body").classList.toggle("large");
+  button.setAttribute("aria-pressed", String(large));
+  showPassage(content);
+}
+
 /** What lies behind a sheet cannot be reached by keyboard or screen reader. */
 function cover(covered) {
   for (const part of behind) part.inert = covered;
@@ -70,6 +77,7 @@ export function openFromAddress() {
 document.addEventListener("click", (event) => {
   if (event.metaKey || event.ctrlKey || event.shiftKey) return;
   if (event.target.closest("[data-close-source]")) return closeSource();
+  if (event.target.closest("[data-zoom]")) return zoom(event.target.closest("[data-zoom]"));
   const marker = event.target.closest("[data-cite]");
   const link = marker ? citation(marker.dataset.cite) : event.target.closest("[data-source]");
   if (link) {
