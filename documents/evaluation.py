@@ -91,7 +91,7 @@ def _paths(entry: dict[str, Any]) -> list[str]:
 
 
 def _library(folder: Path, owner_id: int, paths: set[str]) -> dict[str, UUID]:
-    hashes = {path: hashlib.sha256((folder / path).read_bytes()).digest() for path in paths}
+    hashes = {path: _digest(folder, path) for path in paths}
     rows = Document.objects.filter(owner_id=owner_id, status="processed", sha256__in=hashes.values())
     known = {bytes(sha256): id_ for id_, sha256 in rows.values_list("id", "sha256")}
     missing = sorted(path for path, digest in hashes.items() if digest not in known)
@@ -101,6 +101,14 @@ def _library(folder: Path, owner_id: int, paths: set[str]) -> dict[str, UUID]:
             f"Run first: manage.py ingest {folder}"
         )
     return {path: known[digest] for path, digest in hashes.items()}
+
+
+def _digest(folder: Path, path: str) -> bytes:
+    """The SHA-256 of a document, named by its path in the folder or in its ``docs/``."""
+    for place in (folder / path, folder / "docs" / path):
+        if place.is_file():
+            return hashlib.sha256(place.read_bytes()).digest()
+    raise SetIncomplete(f"{folder} holds no {path}, which a question asks for.")
 
 
 def _question(entry: dict[str, Any], ids: dict[str, UUID]) -> Question:
