@@ -131,6 +131,7 @@ def document(request: HttpRequest, pk: UUID) -> HttpResponse:
     shown = get_object_or_404(_own_documents(request).with_collections(), pk=pk)
     _name_collections([shown], list(_own_collections(request)[:SHOWN_COLLECTIONS]))
     context = {"document": shown, "with_pictures": has_pictures(shown), **_place(request, shown)}
+    context["in_work"] = [shown] if shown.status in Document.IN_WORK else []
     return render(request, "documents/document.html", context)
 
 

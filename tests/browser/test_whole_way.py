@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pypdfium2
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from fpdf import FPDF
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -61,6 +62,12 @@ def ask(page: Page, question: str) -> None:
     page.keyboard.press("Enter")
 
 
+def problems(page: Page) -> list[tuple[str, str]]:
+    """What axe-core finds wrong for people who use a screen reader, a keyboard, or see little contrast."""
+    found = Axe().run(page).response["violations"]
+    return [(violation["id"], node["html"]) for violation in found for node in violation["nodes"]]
+
+
 def overflow(page: Page) -> int:
     """By how many pixels the page is wider than its window."""
     return page.evaluate("document.documentElement.scrollWidth - innerWidth")
@@ -106,6 +113,7 @@ def test_sign_up_upload_watch_ask_and_see_the_quoted_words_marked(site: Site, vi
     page.context.storage_state(path=data_folder.parent / "state.json")
 
     page.get_by_role("link", name="Library", exact=True).click()
+    expect(page.get_by_role("heading", name="Library")).to_be_visible()
     files = [file("arlen.pdf", REPORT), file("noise.bin", bytes(range(256)) * 40, "application/octet-stream")]
     page.locator("#upload input[type=file]").set_input_files(files)
     expect(page.locator("#uploads-title")).to_contain_text("1 refused")
@@ -196,21 +204,21 @@ def test_documents_are_found_filtered_renamed_collected_and_deleted(site: Site, 
     expect(page.locator(".row", has_text="note-1")).to_be_visible()
 
     page.get_by_role("link", name="New collection").click()
-    page.get_by_label("Name").last.fill("Ferries")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("Ferries")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
     expect(page.locator(".toast")).to_contain_text("is saved")
     page.goto(f"{site.url}/library/?search=note")
     page.locator("#tick-all").check()
     page.get_by_role("button", name="Add to collection").click()
-    page.get_by_label("Ferries").check()
-    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("dialog").get_by_label("Ferries").check()
+    page.get_by_role("dialog").get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("link", name=re.compile("Ferries 7"))).to_be_visible()
 
     row = page.locator(".row", has_text="note-1.txt")
     row.locator(".menu summary").click()
     row.get_by_role("link", name="Rename").click()
-    page.get_by_label("Name", exact=True).last.fill("harbour.txt")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("harbour.txt")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
     expect(page.locator(".toast")).to_contain_text("is saved")
     page.goto(f"{site.url}/library/")
     row = page.locator(".row", has_text="harbour.txt")
@@ -250,6 +258,21 @@ def test_conversations_are_found_renamed_pinned_and_deleted(site: Site, visit) -
     entry.get_by_role("link", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator(".toast")).to_contain_text("is deleted")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_shuts_people_out(site: Site, visit, scheme: str) -> None:
+    page = visit(color_scheme=scheme)
+    page.goto(site.url)
+    assert problems(page) == []
+    page.locator("#conversations .entry-link").first.click()
+    page.locator(".citation").first.click()
+    expect(page.locator("#source-title")).to_be_focused()
+    assert problems(page) == []
+    page.goto(f"{site.url}/library/")
+    assert problems(page) == []
+    page.locator(".row-name a").first.click()
+    assert problems(page) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

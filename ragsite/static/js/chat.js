@@ -34,9 +34,10 @@ question.addEventListener("keydown", (event) => {
   event.preventDefault();
   if (question.value.trim() && !composer.dataset.running) composer.requestSubmit(send);
 });
-composer.addEventListener("submit", () => {
-  if (!composer.hasAttribute("hx-post")) sessionStorage.removeItem(draft);
-});
+// A first question leaves this page: its draft goes when the question stands in its conversation.
+if (document.querySelector(".question")?.textContent.trim() === sessionStorage.getItem("draft-new")?.trim()) {
+  sessionStorage.removeItem("draft-new");
+}
 composer.addEventListener("htmx:beforeRequest", (event) => {
   if (composer.dataset.running) event.preventDefault();
   else send.disabled = true;
@@ -102,6 +103,9 @@ takeUploads(() => {
   document.getElementById("first-ready").hidden = false;
   question.focus();
 });
+
+// Taken out of the browser's memory, a page has lost its streams.
+addEventListener("pageshow", (event) => event.persisted && location.reload());
 
 if (thread) thread.scrollTop = thread.scrollHeight;
 grow();

@@ -22,7 +22,7 @@ document.addEventListener("click", (event) => {
   if (event.target === dialog) dialog.close();
   if (!target) return;
   if ("themeToggle" in target.dataset) toggleTheme();
-  if ("dismiss" in target.dataset) target.closest("li").remove();
+  if ("dismiss" in target.dataset) target.closest(".toast").remove();
   if ("closeDialog" in target.dataset) {
     event.preventDefault();
     dialog.close();
@@ -52,25 +52,29 @@ document.addEventListener("htmx:afterSwap", (event) => {
   (dialog.querySelector("[autofocus]") ?? dialog.querySelector("input:not([type=hidden]), button"))?.focus();
 });
 
-// A session that ended, or a server that is away: say so instead of doing nothing.
+// A session that ended, or a server that is away: say so instead of doing nothing. What asks again by itself is quiet.
 document.addEventListener("htmx:responseError", (event) => {
-  if (event.detail.requestConfig.headers["X-Quiet"]) return;
+  if (event.detail.target?.id === "poll") return;
   if (event.detail.xhr.status === 403) location.reload();
   else toast(`That did not work (error ${event.detail.xhr.status}). Try again in a moment.`, "error");
 });
+document.addEventListener("htmx:sendError", (event) => {
+  if (event.detail.target?.id !== "poll") toast("The site cannot be reached. Try again in a moment.", "error");
+});
 
-export function toast(text, kind = "") {
-  const note = document.createElement("li");
+function toast(text, kind = "") {
+  const note = document.createElement("div");
   note.className = `toast ${kind}`;
   const words = document.createElement("span");
   words.textContent = text;
   note.append(words);
+  note.setAttribute("role", "alert");
   document.getElementById("toasts").append(note);
   vanish(note);
 }
 
 function vanish(note) {
-  if (!note.classList.contains("error")) setTimeout(() => note.remove(), 6000);
+  setTimeout(() => note.remove(), note.classList.contains("error") ? 12000 : 6000);
 }
 
 document.querySelectorAll(".toast").forEach(vanish);

@@ -21,10 +21,12 @@ export function takeUploads(stored) {
   if (!form) return;
   onStored = stored;
   const input = form.querySelector("input[type=file]");
-  input.addEventListener("change", () => {
-    add(input.files);
+  const take = () => {
+    add([...input.files]);
     input.value = "";
-  });
+  };
+  input.addEventListener("change", take);
+  if (input.files.length) take(); // chosen before this module was there
   form.addEventListener("submit", (event) => event.preventDefault());
   clear.addEventListener("click", clearList);
   list.addEventListener("click", (event) => {
