@@ -12,6 +12,8 @@ from ragsite.sandbox import SandboxUnavailable
 
 logger = logging.getLogger(__name__)
 PAGES_AT_ONCE = 30
+MOST_MARKED = 5
+"""Pages of one passage that are asked for boxes; a passage that is longer was made up by hand."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _boxes(document: Document, first: int, last: int, passage: Passage | None) -
     """Boxes by page, and whether they could not be had: the page is worth showing all the same."""
     if passage is None:
         return {}, False
-    numbers = [number for number in _pages_of(document, passage) if first <= number <= last]
+    numbers = [number for number in _pages_of(document, passage) if first <= number <= last][:MOST_MARKED]
     try:
         return {number: passage_boxes(document, number, passage.start, passage.end) for number in numbers}, False
     except (NoSuchPage, SandboxUnavailable, ExtractionRefused, OSError) as error:

@@ -17,8 +17,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run"]
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 PATIENCE = 20_000
-SLOWLY = Times(first=100, delay=40, tokens=150, beat=10)
-"""An answer of six seconds: time to reload, to look, and to stop it."""
+SLOWLY = Times(first=100, delay=40, tokens=110, beat=10)
+"""An answer of more than four seconds: time to reload, to look, and to stop it."""
 
 
 @pytest.fixture(scope="module")
