@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from chat.answers import streams
+from django.db import transaction
+
+from chat.answers.board import board
 from chat.bodies import QUOTING_ENGINE, save_body, without_quotes
 from chat.models import Citation, Message
 from documents.signals import documents_deleted
@@ -23,7 +25,7 @@ def forget_documents(*, owner_id: int, document_ids: Sequence[UUID], **_signal: 
     for message in quoting.select_related("body"):
         quotes = cited.filter(message=message).values_list("quote", flat=True)
         save_body(message, without_quotes(message.body.content, quotes))
-    streams.forget(messages)
+    transaction.on_commit(lambda: board().forget(messages))
 
 
 def connect() -> None:

@@ -74,7 +74,7 @@ def delete_conversation(*, conversation: Conversation) -> None:
     for identifier in running:
         if answer := board().get(identifier):
             answer.stop.set(StopReason.DELETED)
-    streams.forget(running)
+    board().forget(running)
 
 
 @dataclass(frozen=True)

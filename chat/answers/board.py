@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,8 @@ from chat.answers import streams
 from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.log import EventLog
 from chat.answers.running import RunningAnswer, StopReason
+from chat.answers.streams import SILENCE_SECONDS
+from chat.answers.sweeping import mark_interrupted
 from chat.models import Message
 
 logger = logging.getLogger(__name__)
@@ -22,8 +24,6 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.06
 ALIVE_EVERY_SECONDS = 3.0
 """How often the sign of life is renewed, and the database is asked whether an answer may go on."""
-SILENCE_SECONDS = 5.0
-"""So long must a sign of life be missing (which itself lasts 10 s) before the producer counts as dead."""
 VALKEY_PAUSE_SECONDS = 1.0
 KEPT_UNPUBLISHED_SECONDS = 60.0
 
@@ -77,6 +77,14 @@ class Board:
     def get(self, identifier: UUID) -> RunningAnswer | None:
         return self._running.get(identifier)
 
+    def forget(self, identifiers: Iterable[UUID]) -> None:
+        """Share nothing more of these answers, and remove what was shared."""
+        answers = list(identifiers)
+        for identifier in answers:
+            if answer := self.get(identifier):
+                answer.shared = False
+        streams.forget(answers)
+
     def stop_all(self, reason: StopReason) -> None:
         for answer in list(self._running.values()):
             answer.stop.set(reason)
@@ -125,7 +133,7 @@ class Board:
 
     def _exchange(self, now: float) -> None:
         """Write and read Valkey in one round trip."""
-        answers = [answer for answer in list(self._running.values()) if answer.stored]
+        answers = [answer for answer in list(self._running.values()) if answer.shared]
         mirrors = [mirror for mirror in list(self._mirrors.values()) if not mirror.log.ended]
         try:
             with streams.redis().pipeline(transaction=False) as pipeline:
@@ -190,8 +198,6 @@ class Board:
             self._bury(mirror)
 
     def _bury(self, mirror: Mirror) -> None:
-        from chat.answers.sweeping import mark_interrupted
-
         try:
             mark_interrupted(mirror.id)
             mirror.log.end()
@@ -248,7 +254,7 @@ def _reason_to_stop(
 def _is_over(answer: RunningAnswer, now: float) -> bool:
     if answer.finished_at is None:
         return False
-    published = not answer.stored or answer.published == len(answer.log)
+    published = not answer.shared or answer.published == len(answer.log)
     return published or now - answer.finished_at > KEPT_UNPUBLISHED_SECONDS
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
-from chat.answers import endings, events, streams
+from chat.answers import endings, events
 from chat.answers.board import board
 from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.draft import Draft
@@ -121,8 +121,7 @@ def _end(answer: RunningAnswer, question: Question, draft: Draft) -> None:
     try:
         message = store_answer(answer.id, answer.owner_id, scope_json(question.scope), draft)
     except Gone:
-        answer.stored = False  # nothing of it is to be shared any more
-        streams.forget([answer.id])
+        board().forget([answer.id])
         answer.emit(*endings.DELETED)
         return
     finally:

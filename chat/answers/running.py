@@ -53,12 +53,16 @@ class StopFlag:
 
 
 class RunningAnswer:
-    """One answer while it is produced here. ``stored`` ones have a row; others live only as long as their request."""
+    """One answer while it is produced here.
+
+    ``stored`` ones have a row; others live only as long as their request. What is ``shared`` goes to Valkey.
+    """
 
     def __init__(self, identifier: UUID, owner_id: int, stored: bool = True) -> None:
         self.id = identifier
         self.owner_id = owner_id
         self.stored = stored
+        self.shared = stored
         self.log = EventLog()
         self.stop = StopFlag()
         self.published = 0  # how many of its events are in Valkey; touched by the flusher alone

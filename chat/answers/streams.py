@@ -16,11 +16,12 @@ from chat.answers.events import Event
 STREAM_SECONDS = 15 * 60
 """How long a stream is kept after the last write to it."""
 ALIVE_SECONDS = 10
+SILENCE_SECONDS = 5.0
+"""So long must the sign of life be missing, beyond the seconds it lasts, before a producer counts as dead."""
 MOST_EVENTS = 20_000
 STOPS_KEPT = 1000
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
-__all__ = ["RedisError"]
 
 
 @cache

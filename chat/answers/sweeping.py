@@ -8,7 +8,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from chat.answers import events, streams
-from chat.answers.board import SILENCE_SECONDS
+from chat.answers.storing import verified_citations
+from chat.answers.streams import SILENCE_SECONDS
 from chat.bodies import save_body
 from chat.models import Citation, Message
 
@@ -62,8 +63,6 @@ def mark_interrupted(identifier: UUID) -> bool:
 
 
 def _citations(message: Message, written: list[events.Event]) -> list[Citation]:
-    from chat.answers.storing import verified_citations
-
     found = [event.data["citation"] for event in written if event.name == events.CITATION]
     citations = [
         Citation(

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,9 +33,19 @@ valkey = streams.redis
 """The real one, also where a test takes it away."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Answers are produced by threads with connections of their own: what they need has to be committed.
+
+    A module without answers says ``pytestmark = pytest.mark.django_db`` and is quicker.
+    """
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("django_db") is None:
+            item.add_marker(pytest.mark.django_db(transaction=True))
+
+
 @pytest.fixture(autouse=True)
-def _answers_end(transactional_db: None) -> Iterator[None]:
-    """Answers are produced by threads with connections of their own: what they need is committed; they end first."""
+def _answers_end(db: None) -> Iterator[None]:
+    """They end before the database is emptied."""
     yield
     deadline = time.monotonic() + 20
     while len(board()) and time.monotonic() < deadline:

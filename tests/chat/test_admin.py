@@ -12,6 +12,8 @@ from chat.models import Citation, Conversation, Message, MessageBody, RetrievalT
 from documents.models import Document
 from ragsite.accounts.models import User
 
+pytestmark = pytest.mark.django_db
+
 SignedIn = Callable[[User], Client]
 MODELS = ("conversation", "message", "citation")
 

@@ -15,6 +15,8 @@ from documents.models import Collection, Document
 from ragsite.accounts.models import User
 from tests.chat.conftest import new_conversation
 
+pytestmark = pytest.mark.django_db
+
 Client = Callable[..., APIClient]
 URL = "/api/v1/conversations"
 

@@ -22,6 +22,8 @@ from chat.engines.words import terms
 from documents.search import Hit, Scope
 from tests.fakes import FakeEncoder
 
+pytestmark = pytest.mark.django_db
+
 TEXT = "The Rhine is a river. It is 1,230 kilometres long and flows through Basel. Ships carry coal on it."
 
 

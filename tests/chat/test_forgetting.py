@@ -134,3 +134,18 @@ def test_the_same_question_is_answered_without_the_deleted_document(
     client.delete(f"/api/v1/documents/{library['rhine'].id}")
     wait_for(lambda: not Message.objects.running().exists())
     assert ask(client, conversation, QUESTION).json()["citations"] == []
+
+
+def test_nothing_of_a_forgotten_answer_reaches_valkey_any_more(owner: User, settings: Any) -> None:
+    from chat.answers.board import Board
+    from chat.answers.running import RunningAnswer
+    from ragsite.fields import new_id
+
+    board, answer = Board(), RunningAnswer(new_id(), owner.pk)
+    answer.emit("token", {"text": "secret"})
+    board._running[answer.id] = answer
+    board.forget([answer.id])
+    answer.emit("done", {"message": {"content": "secret"}})
+    board.finished(answer)
+    wait_for(lambda: board.get(answer.id) is None)
+    assert streams.read(answer.id) == []
