@@ -50,5 +50,6 @@ class BigTableAdmin(admin.ModelAdmin):
 
     paginator = BoundedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # a count of the whole table for each value of each filter
     list_per_page = 50
     list_max_show_all = 0

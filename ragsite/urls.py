@@ -2,7 +2,10 @@
 
 from django.conf import settings
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.utils.functional import lazy
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView
 
 from ragsite.api.docs import SwaggerView
@@ -12,12 +15,15 @@ handler403 = "ragsite.api.problems.permission_denied"
 handler404 = "ragsite.api.problems.not_found"
 handler500 = "ragsite.api.problems.server_error"
 
+admin.site.site_header = admin.site.site_title = "ragsite administration"
+
 api = [
     path("", include("ragsite.accounts.api_urls")),
     path("", include("documents.api_urls")),
     path("", include("chat.api_urls")),
 ]
 urlpatterns = [
+    path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("img/favicon.svg"))),  # for the admin, which names none
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("settings/", include("ragsite.accounts.urls")),

@@ -25,4 +25,5 @@ REDIS_URL = LAYOUT.redis_url.replace("?db=0", f"?db={_NUMBER}")
 CACHE_URL = REDIS_URL
 CACHES["default"]["LOCATION"] = CACHE_URL  # noqa: F405
 CELERY_BROKER_URL = CELERY_BROKER_URL.replace("?virtual_host=0", f"?virtual_host={_NUMBER}")
+STATIC_ROOT.mkdir(exist_ok=True)  # noqa: F405  (whitenoise warns in every test otherwise)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow on purpose

@@ -44,3 +44,7 @@ def test_what_runs_beside_the_site_knows_nothing_of_django(room):
 @pytest.mark.django_db
 def test_migrations_follow_the_models():
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_browsers_that_ask_for_an_icon_get_one(client):
+    assert client.get("/favicon.ico")["Location"].startswith("/static/img/favicon")
