@@ -23,7 +23,7 @@ api = [
     path("", include("chat.api_urls")),
 ]
 urlpatterns = [
-    path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("img/favicon.svg"))),  # for the admin, which names none
+    path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("img/favicon.svg"))),  # the admin names none
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("settings/", include("ragsite.accounts.urls")),
