@@ -288,7 +288,7 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
         "manifest-src": ["'self'"],
-    }
+    },
 }
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
