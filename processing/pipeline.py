@@ -148,16 +148,28 @@ def _extract(lease: Lease) -> Extraction:
         if not extraction.text.strip():
             raise ExtractionRefused("no_text", "No text was found in this file.")
         lease.update(
-            title=(extraction.title or title_of(document.filename))[:300],
+            title=title_of(document.filename, extraction.title),
             language=detect(extraction.text),
             page_count=extraction.page_count,
         )
     return extraction
 
 
-def title_of(filename: str) -> str:
-    """A file's name as people would say it."""
-    return PurePosixPath(filename).stem.replace("_", " ").strip()
+def title_of(filename: str, title: str | None) -> str:
+    """What a document is called: the file's name as people say it, and its own title where that says more.
+
+    Reports of one kind have one title ("Form 10-Q"); the name tells them apart, which finds the right one of them.
+    """
+    name = PurePosixPath(filename).stem.replace("_", " ").strip()
+    if title and _letters(name) in _letters(title):
+        return title[:300]
+    if not title or _letters(title) in _letters(name):
+        return name[:300]
+    return f"{name}: {title}"[:300]
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text.casefold() if character.isalnum())
 
 
 def _chunk(lease: Lease, extraction: Extraction, model: EmbeddingModel) -> None:

@@ -292,3 +292,17 @@ def test_a_failed_transaction_while_chunks_are_written_leaves_the_old_ones(owner
         patch.setattr("processing.writing.copy_rows", fail)
         pipeline.process_next()
     assert list(Chunk.objects.of(document).values_list("position", "text")) == before
+
+
+@pytest.mark.parametrize(
+    ("filename", "title", "called"),
+    [
+        ("2022 Q3 AAPL.pdf", "Form 10-Q", "2022 Q3 AAPL: Form 10-Q"),
+        ("French_and_Indian_War.md", "French and Indian War", "French and Indian War"),
+        ("rivers.md", "Rivers of Europe", "Rivers of Europe"),
+        ("annual report 2022.pdf", "Annual Report", "annual report 2022"),
+        ("notes.txt", None, "notes"),
+    ],
+)
+def test_a_document_is_called_by_its_name_and_by_its_title_where_that_says_more(filename, title, called):
+    assert pipeline.title_of(filename, title) == called
