@@ -9,22 +9,44 @@ import re
 from pathlib import PurePosixPath
 from typing import Final
 
-from ragsite.extraction import CSV, DOCX, HTML, MARKDOWN, PDF, PLAIN_TEXT, SeekableFile
+from ragsite.extraction import (
+    BMP,
+    CSV,
+    DOCX,
+    EML,
+    EPUB,
+    GIF,
+    HTML,
+    JPEG,
+    JSON,
+    JSON_LINES,
+    MARKDOWN,
+    MSG,
+    ODP,
+    ODS,
+    ODT,
+    PDF,
+    PLAIN_TEXT,
+    PNG,
+    PPTX,
+    RTF,
+    TIFF,
+    WEBP,
+    XLS,
+    XLSX,
+    SeekableFile,
+)
 
 HEAD_BYTES: Final = 64 * 1024
 _TAIL_BYTES: Final = 256 * 1024
 _OLE_BYTES: Final = 4 * 1024 * 1024
-_TAKEN: Final = "This site reads PDF, Word (.docx), HTML, Markdown, CSV and plain text."
+_TAKEN: Final = (
+    "This site reads PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx, .xls), OpenDocument, RTF, EPUB, e-mail "
+    "(.eml, .msg), HTML, Markdown, CSV, JSON, plain text, and pictures of text where text recognition is installed."
+)
 
 _SIGNATURES: Final[list[tuple[bytes, str]]] = [
-    (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"GIF87a", "a GIF picture"),
-    (b"GIF89a", "a GIF picture"),
-    (b"II*\x00", "a TIFF picture"),
-    (b"MM\x00*", "a TIFF picture"),
     (b"8BPS", "a Photoshop picture"),
-    (b"{\\rtf", "an RTF document"),
     (b"%!PS", "a PostScript file"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"BZh", "a bzip2 archive"),
@@ -44,24 +66,35 @@ _SIGNATURES: Final[list[tuple[bytes, str]]] = [
     (b"wOFF", "a font"),
     (b"wOF2", "a font"),
 ]
-_RIFF_KINDS: Final = {b"WEBP": "a WebP picture", b"WAVE": "a sound recording", b"AVI ": "a video"}
+_PICTURES: Final[list[tuple[bytes, str]]] = [
+    (b"\x89PNG\r\n\x1a\n", PNG),
+    (b"\xff\xd8\xff", JPEG),
+    (b"GIF87a", GIF),
+    (b"GIF89a", GIF),
+    (b"II*\x00", TIFF),
+    (b"MM\x00*", TIFF),
+]
+_RIFF_KINDS: Final = {b"WAVE": "a sound recording", b"AVI ": "a video"}
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
+_ODF: Final = b"mimetypeapplication/vnd.oasis.opendocument."
 _ZIP_KINDS: Final[list[tuple[bytes, str]]] = [
     (b"word/", DOCX),
-    (b"mimetypeapplication/epub+zip", "an EPUB book"),
-    (b"mimetypeapplication/vnd.oasis.opendocument.text", "an OpenDocument text"),
-    (b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet", "an OpenDocument spreadsheet"),
-    (b"mimetypeapplication/vnd.oasis.opendocument.presentation", "an OpenDocument presentation"),
-    (b"ppt/presentation", "a PowerPoint presentation"),
-    (b"xl/workbook", "an Excel workbook"),
+    (b"ppt/presentation", PPTX),
+    (b"xl/workbook", XLSX),  # or the binary kind, which the old format's reader takes
+    (b"mimetypeapplication/epub+zip", EPUB),
+    (_ODF + b"text", ODT),
+    (_ODF + b"spreadsheet", ODS),
+    (_ODF + b"presentation", ODP),
+    (_ODF, "an OpenDocument file of another kind"),
     (b"META-INF/MANIFEST.MF", "a Java archive"),
 ]
+"""What is named first in the archive decides; of two marks at the same place the earlier in this list."""
+_READ_ZIPS: Final = frozenset({DOCX, PPTX, XLSX, XLS, EPUB, ODT, ODS, ODP})
+_ZIP_NAMES: Final = {".docx": DOCX, ".pptx": PPTX, ".xlsx": XLSX, ".epub": EPUB}
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OLE_KINDS: Final[list[tuple[str, str, str]]] = [
     ("WordDocument", "a Word document in the old format (.doc)", "Save it as .docx and upload that."),
-    ("Workbook", "an Excel workbook in the old format (.xls)", "Save the sheet as CSV and upload that."),
-    ("PowerPoint Document", "a PowerPoint presentation in the old format (.ppt)", "Export it as PDF and upload that."),
-    ("__properties_version1.0", "an Outlook message", "Save it as PDF or text and upload that."),
+    ("PowerPoint Document", "a PowerPoint presentation in the old format (.ppt)", "Save it as .pptx and upload that."),
 ]
 # possessive: an upload must not be able to make these take for ever
 _HTML_START = re.compile(r"(?:\s++|<\?xml[^>]*+>|(?><!--.*?-->))*+<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
@@ -72,7 +105,10 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _MOST_CONTROLS: Final = 0.02
 _MARKDOWN_NAMES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mkdn"})
 _CSV_NAMES: Final = frozenset({".csv", ".tsv", ".tab"})
-_JSON_NAMES: Final = frozenset({".json", ".jsonl", ".ndjson", ".geojson"})
+_JSON_NAMES: Final = frozenset({".json", ".geojson", ".ipynb", ".jsonld"})
+_JSON_LINES_NAMES: Final = frozenset({".jsonl", ".ndjson"})
+_TEXT_NAMES: Final = _MARKDOWN_NAMES | _CSV_NAMES | {".txt", ".text", ".log", ".rst", ".org"}
+_JSON_START = re.compile(r"\s*+(?:\[\s*+)?\{\s*+(?:\}|\"[^\"\n]{0,200}\"\s*+:)")
 _HTML_NAMES: Final = frozenset({".html", ".htm", ".xhtml"})
 
 
@@ -107,7 +143,12 @@ def _sniff(head: bytes, file: SeekableFile, filename: str) -> str:
     if head.startswith(_ZIP):
         return _sniff_zip(head + _tail(file), filename)
     if head.startswith(_OLE):
-        raise _old_office(file)
+        return _sniff_ole(file)
+    if head.startswith(b"{\\rtf"):
+        return RTF
+    picture = _picture(head)
+    if picture:
+        return picture
     kind = _known_kind(head)
     if kind:
         raise UnsupportedFormat("unsupported", f"This is {kind}, which is not read here. {_TAKEN}")
@@ -128,26 +169,46 @@ def _tail(file: SeekableFile) -> bytes:
 
 def _sniff_zip(content: bytes, filename: str) -> str:
     """By the part that is named first: a document may hold other documents."""
-    found = {content.find(mark): kind for mark, kind in _ZIP_KINDS if mark in content}
-    kind = found[min(found)] if found else None
-    if kind == DOCX or (kind is None and b"[Content_Types].xml" in content and filename.lower().endswith(".docx")):
-        return DOCX
+    places = [(content.find(mark), -len(mark), kind) for mark, kind in _ZIP_KINDS if mark in content]
+    kind = min(places)[2] if places else None
+    if kind is None and b"[Content_Types].xml" in content:
+        kind = _ZIP_NAMES.get(PurePosixPath(filename.lower()).suffix)
     if kind is None:
         detail = f"This is a ZIP archive. Unpack it and upload the documents in it. {_TAKEN}"
         raise UnsupportedFormat("unsupported", detail)
-    raise UnsupportedFormat("unsupported", f"This is {kind}, which is not read here yet. {_TAKEN}")
+    if kind not in _READ_ZIPS:
+        raise UnsupportedFormat("unsupported", f"This is {kind}, which is not read here. {_TAKEN}")
+    return XLS if kind == XLSX and b"xl/workbook.bin" in content else kind
 
 
-def _old_office(file: SeekableFile) -> UnsupportedFormat:
+def _sniff_ole(file: SeekableFile) -> str:
+    """Old office files, by the names of the streams in them. A message's come first: it may hold the others."""
     file.seek(0)
     content = file.read(_OLE_BYTES) + _tail(file)
-    if "EncryptedPackage".encode("utf-16-le") in content:
+    if _wide("EncryptedPackage") in content:
         detail = "This document is protected by a password. Remove the password and upload it again."
-        return UnsupportedFormat("encrypted", detail)
+        raise UnsupportedFormat("encrypted", detail)
+    if _wide("__properties_version1.0") in content:
+        return MSG
     for mark, kind, remedy in _OLE_KINDS:
-        if mark.encode("utf-16-le") in content:
-            return UnsupportedFormat("unsupported", f"This is {kind}, which is not read here. {remedy}")
-    return UnsupportedFormat("unsupported", f"This is a file in an old office format. {_TAKEN}")
+        if _wide(mark) in content:
+            raise UnsupportedFormat("unsupported", f"This is {kind}, which is not read here. {remedy}")
+    if _wide("Workbook") in content or _wide("Book\0") in content:
+        return XLS
+    raise UnsupportedFormat("unsupported", f"This is a file in an old office format. {_TAKEN}")
+
+
+def _wide(name: str) -> bytes:
+    """A stream's name as it stands in an OLE container."""
+    return name.encode("utf-16-le")
+
+
+def _picture(head: bytes) -> str | None:
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return WEBP
+    if head[:2] == b"BM" and head[6:10] == bytes(4) and head[15:18] == bytes(3):
+        return BMP
+    return next((kind for signature, kind in _PICTURES if head.startswith(signature)), None)
 
 
 def _known_kind(head: bytes) -> str | None:
@@ -182,14 +243,19 @@ def _sniff_text(text: str, suffix: str) -> str:
     if _HTML_START.match(text) or (suffix in _HTML_NAMES and _HTML_TAG.search(text)):
         return HTML
     if _is_mail(text, suffix):
-        detail = f"This is an e-mail message, which is not read here yet. Save it as PDF or text. {_TAKEN}"
-        raise UnsupportedFormat("unsupported", detail)
-    if suffix in _JSON_NAMES and text.lstrip().startswith(("{", "[")):
-        detail = f"This is JSON data, which is not read here yet. Save it as CSV or text. {_TAKEN}"
-        raise UnsupportedFormat("unsupported", detail)
+        return EML
+    if _is_json(text, suffix):
+        return JSON_LINES if suffix in _JSON_LINES_NAMES else JSON
     if suffix in _MARKDOWN_NAMES:
         return MARKDOWN
     return CSV if suffix in _CSV_NAMES else PLAIN_TEXT
+
+
+def _is_json(text: str, suffix: str) -> bool:
+    """By its beginning; a file whose name says that it is another kind of text is that."""
+    if suffix in _JSON_NAMES | _JSON_LINES_NAMES:
+        return text.lstrip().startswith(("{", "["))
+    return suffix not in _TEXT_NAMES and _JSON_START.match(text) is not None
 
 
 def _is_mail(text: str, suffix: str) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 BlockKind = Literal["heading", "paragraph", "list", "table", "code"]
+PageKind = Literal["page", "slide", "sheet", "part"]
+"""What a format's pages are to people: a part is a chapter of a book or an attachment of a message."""
 RefusalCode = Literal[
     "encrypted",
     "empty",
@@ -23,7 +25,21 @@ RefusalCode = Literal[
 
 PDF = "application/pdf"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+XLS = "application/vnd.ms-excel"
+ODT = "application/vnd.oasis.opendocument.text"
+ODS = "application/vnd.oasis.opendocument.spreadsheet"
+ODP = "application/vnd.oasis.opendocument.presentation"
+RTF = "application/rtf"
+EPUB = "application/epub+zip"
+EML = "message/rfc822"
+MSG = "application/vnd.ms-outlook"
+JSON = "application/json"
+JSON_LINES = "application/jsonl"
 HTML = "text/html"
+PNG, JPEG, WEBP, TIFF, GIF, BMP = (f"image/{name}" for name in ("png", "jpeg", "webp", "tiff", "gif", "bmp"))
+PICTURES = (PNG, JPEG, WEBP, TIFF, GIF, BMP)
 MARKDOWN = "text/markdown"
 CSV = "text/csv"
 PLAIN_TEXT = "text/plain"
@@ -62,7 +78,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Page:
-    """A page counts from 1; ``label`` is the number printed on it where that differs (``iv``, ``A-3``)."""
+    """A page counts from 1; ``label`` is the number printed on it where that differs (``iv``, ``A-3``), or the name of
+    a sheet, a chapter or an attachment."""
 
     number: int
     start: int
@@ -96,6 +113,9 @@ class Extraction:
     title: str | None = None
     page_count: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    page_kind: PageKind = "page"
+    warnings: list[str] = field(default_factory=list)
+    """Sentences about what the file holds and could not be read: an attachment, scanned pages among others."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -16,6 +16,7 @@ from lxml import etree
 from processing.extractors.archive import DAMAGED, Archive, open_archive
 from processing.extractors.blocks import Report, TextBuilder, clean
 from processing.extractors.office_math import as_text
+from processing.extractors.office_xml import child, children, local, main_part, number, properties, value
 from ragsite.extraction import Extraction, ExtractionRefused, Limits
 
 _NOTES: Final = {"footnote": "footnotes", "endnote": "endnotes", "comment": "comments"}
@@ -26,32 +27,11 @@ _MAX_SPAN: Final = 100
 _GRAPHIC_PARTS = re.compile(r"word/(?:diagrams/data|charts/chart)\d*\.xml")
 
 
-def _local(element: etree._Element) -> str:
-    return etree.QName(element).localname if isinstance(element.tag, str) else ""
-
-
-def _children(element: etree._Element, name: str) -> list[etree._Element]:
-    return [child for child in element if _local(child) == name]
-
-
-def _child(element: etree._Element | None, *path: str) -> etree._Element | None:
-    for name in path:
-        element = next(iter(_children(element, name)), None) if element is not None else None
-    return element
-
-
-def _value(element: etree._Element | None, name: str = "val") -> str | None:
-    """An attribute by its local name."""
-    if element is None:
-        return None
-    return next((str(value) for key, value in element.attrib.items() if etree.QName(key).localname == name), None)
-
-
 def extract(data: mmap | bytes, limits: Limits, report: Report) -> Extraction:
     """The document's text in reading order; headers, footers and diagrams at its end."""
     with open_archive(data) as archive:
-        main = _main_part(archive)
-        body = _child(archive.xml(main), "body")
+        main = main_part(archive)
+        body = child(archive.xml(main), "body")
         if body is None:
             raise ExtractionRefused("broken", DAMAGED)
         reader = _Reader(TextBuilder(limits), _Styles.read(archive, main), _read_notes(archive, main))
@@ -59,16 +39,7 @@ def extract(data: mmap | bytes, limits: Limits, report: Report) -> Extraction:
         for extra in _surroundings(archive, main):
             if any(_LETTER.search(text) for text in extra.itertext()):  # not the page number alone
                 reader.read(extra)
-        return reader.builder.finish(*_properties(archive))
-
-
-def _main_part(archive: Archive) -> str:
-    """The path of the document's main part, as the package's relations name it."""
-    relations = archive.xml("_rels/.rels")
-    for relation in relations if relations is not None else []:
-        if str(relation.get("Type", "")).endswith("/officeDocument"):
-            return str(relation.get("Target", "")).lstrip("/")
-    raise ExtractionRefused("broken", DAMAGED)
+        return reader.builder.finish(*properties(archive))
 
 
 def _beside(main: str, name: str) -> str:
@@ -85,11 +56,9 @@ class _Styles:
     @classmethod
     def read(cls, archive: Archive, main: str) -> "_Styles":
         root = archive.xml(_beside(main, "styles"))
-        styles = (
-            {_value(style, "styleId") or "": style for style in _children(root, "style")} if root is not None else {}
-        )
+        styles = {value(style, "styleId") or "": style for style in children(root, "style")} if root is not None else {}
         levels = {name: level for name in styles if (level := _style_level(styles, name))}
-        lists = frozenset(name for name, style in styles.items() if _child(style, "pPr", "numPr") is not None)
+        lists = frozenset(name for name, style in styles.items() if child(style, "pPr", "numPr") is not None)
         return cls(levels, lists)
 
 
@@ -99,14 +68,14 @@ def _style_level(styles: dict[str, etree._Element], name: str) -> int | None:
         style = styles.get(name)
         if style is None:
             return None
-        title = (_value(_child(style, "name")) or "").lower()
+        title = (value(child(style, "name")) or "").lower()
         named = _HEADING_STYLE.fullmatch(title)
         if named or title == "title":
             return min(int(named.group(1)), 6) if named else 1
-        outline = _value(_child(style, "pPr", "outlineLvl"))
+        outline = value(child(style, "pPr", "outlineLvl"))
         if outline is not None and outline.isdigit():
             return int(outline) + 1 if int(outline) < 6 else None
-        name = _value(_child(style, "basedOn")) or ""
+        name = value(child(style, "basedOn")) or ""
     return None
 
 
@@ -115,8 +84,8 @@ def _read_notes(archive: Archive, main: str) -> dict[tuple[str, str], etree._Ele
     notes = {}
     for kind, part in _NOTES.items():
         root = archive.xml(_beside(main, part))
-        for note in _children(root, kind) if root is not None else []:
-            notes[kind, _value(note, "id") or ""] = note
+        for note in children(root, kind) if root is not None else []:
+            notes[kind, value(note, "id") or ""] = note
     return notes
 
 
@@ -129,18 +98,6 @@ def _surroundings(archive: Archive, main: str) -> Iterator[etree._Element]:
             root = archive.xml(name)
             if root is not None:
                 yield root
-
-
-def _properties(archive: Archive) -> tuple[str | None, dict[str, str]]:
-    root = archive.xml("docProps/core.xml")
-    texts = {_local(element): clean(element.text or "")[:300] for element in root} if root is not None else {}
-    metadata = {
-        "title": texts.get("title", ""),
-        "author": texts.get("creator", ""),
-        "subject": texts.get("subject", ""),
-    }
-    metadata = {key: value for key, value in metadata.items() if value}
-    return metadata.get("title"), metadata
 
 
 @dataclass
@@ -157,7 +114,7 @@ class _Reader:
     def read(self, container: etree._Element) -> None:
         """Take in all blocks of a body, a note, a text box, a header or a diagram."""
         for element in container:
-            name = _local(element)
+            name = local(element)
             if name == "p":
                 self._paragraph(element)
             elif name == "tbl":
@@ -170,10 +127,10 @@ class _Reader:
 
     def _paragraph(self, element: etree._Element) -> None:
         text = "\n".join(filter(None, map(clean, self._text(element).split("\n"))))
-        properties = _child(element, "pPr")
-        style = _value(_child(properties, "pStyle")) or ""
-        level = self._level(properties, style)
-        if level is None and (style in self.styles.lists or _child(properties, "numPr") is not None):
+        own = child(element, "pPr")
+        style = value(child(own, "pStyle")) or ""
+        level = self._level(own, style)
+        if level is None and (style in self.styles.lists or child(own, "numPr") is not None):
             self._items += [f"- {text}"] if text else []
         else:
             self._flush()
@@ -181,7 +138,7 @@ class _Reader:
         self._read_aside()
 
     def _level(self, properties: etree._Element | None, style: str) -> int | None:
-        outline = _value(_child(properties, "outlineLvl")) or ""
+        outline = value(child(properties, "outlineLvl")) or ""
         if outline.isdigit() and int(outline) < 6:
             return int(outline) + 1
         return self.styles.levels.get(style)
@@ -201,10 +158,10 @@ class _Reader:
         return "".join(self._pieces(element))
 
     def _pieces(self, element: etree._Element) -> Iterator[str]:
-        for child in element:
-            name = _local(child)
+        for part in element:
+            name = local(part)
             if name == "t":
-                yield child.text or ""
+                yield part.text or ""
             elif name in ("tab", "ptab"):
                 yield " "
             elif name in ("br", "cr"):
@@ -212,26 +169,26 @@ class _Reader:
             elif name == "noBreakHyphen":
                 yield "-"
             elif name in ("oMath", "oMathPara"):
-                yield f" {as_text(child)} "
+                yield f" {as_text(part)} "
             elif name.endswith("Reference") and name.removesuffix("Reference") in _NOTES:
-                yield from self._note(child, name.removesuffix("Reference"))
+                yield from self._note(part, name.removesuffix("Reference"))
             elif name == "txbxContent":
-                self._aside.append(child)
+                self._aside.append(part)
             elif name == "AlternateContent":
-                yield from self._alternative(child)
+                yield from self._alternative(part)
             elif name not in _SKIPPED and name:
-                yield from self._pieces(child)
+                yield from self._pieces(part)
 
     def _note(self, reference: etree._Element, kind: str) -> Iterator[str]:
-        note = self.notes.get((kind, _value(reference, "id") or ""))
+        note = self.notes.get((kind, value(reference, "id") or ""))
         if note is not None:
             self._aside.append(note)
             yield " "
 
     def _alternative(self, element: etree._Element) -> Iterator[str]:
         """One of several forms of the same thing: the first, or the fallback where that holds no text."""
-        forms = [*_children(element, "Choice"), *_children(element, "Fallback")]
-        with_text = (form for form in forms if any(_local(found) == "t" for found in form.iter()))
+        forms = [*children(element, "Choice"), *children(element, "Fallback")]
+        with_text = (form for form in forms if any(local(found) == "t" for found in form.iter()))
         chosen = next(with_text, None)
         if chosen is not None:
             yield from self._pieces(chosen)
@@ -242,8 +199,8 @@ class _Reader:
         for row in _within(table, "tr"):
             cells: list[str] = []
             for cell in _within(row, "tc"):
-                merged = _child(cell, "tcPr", "vMerge")
-                goes_on = merged is not None and _value(merged) != "restart"
+                merged = child(cell, "tcPr", "vMerge")
+                goes_on = merged is not None and value(merged) != "restart"
                 above = rows[-1][len(cells)] if goes_on and rows and len(cells) < len(rows[-1]) else ""
                 text = above if goes_on else self._cell(cell)
                 cells += [text] + [""] * (_span(cell) - 1)
@@ -260,21 +217,20 @@ def _is_own(paragraph: etree._Element, cell: etree._Element) -> bool:
     for ancestor in paragraph.iterancestors():
         if ancestor is cell:
             return True
-        if _local(ancestor) in ("txbxContent", "Fallback", "p"):
+        if local(ancestor) in ("txbxContent", "Fallback", "p"):
             return False
     return False
 
 
 def _within(element: etree._Element, name: str) -> Iterator[etree._Element]:
     """Rows or cells, also those inside of content controls and tracked changes."""
-    for child in element:
-        local = _local(child)
-        if local == name:
-            yield child
-        elif local in ("sdt", "sdtContent", "customXml", "ins", "moveTo"):
-            yield from _within(child, name)
+    for part in element:
+        name_of_part = local(part)
+        if name_of_part == name:
+            yield part
+        elif name_of_part in ("sdt", "sdtContent", "customXml", "ins", "moveTo"):
+            yield from _within(part, name)
 
 
 def _span(cell: etree._Element) -> int:
-    value = _value(_child(cell, "tcPr", "gridSpan")) or "1"
-    return min(max(int(value), 1), _MAX_SPAN) if value.isascii() and value.isdigit() else 1
+    return max(number(child(cell, "tcPr", "gridSpan"), "val", 1, _MAX_SPAN), 1)

@@ -88,12 +88,26 @@ _MAIN_SHARE: Final = 0.3
 
 def extract(data: mmap | bytes, limits: Limits, report: Report) -> Extraction:
     """The page's main text: headings, paragraphs, lists and tables in order."""
-    text = decode(bytes(data), limits, _declared_encoding(bytes(data[:_DECLARATION_WITHIN])))
-    document = _parse(text)
-    title = document.findtext(".//title")
-    walker = Walker(TextBuilder(limits))
-    walker.walk(_main(document))
-    return walker.finish(clean(title)[:300] if title else None)
+    document = parse(bytes(data), limits)
+    builder = TextBuilder(limits)
+    add_page(builder, _main(document))
+    return builder.finish(title_of(document))
+
+
+def add_page(builder: TextBuilder, element: HtmlElement) -> None:
+    """What a reader reads of an element into the text."""
+    walker = Walker(builder)
+    walker.walk(element)
+    walker.flush()
+
+
+def title_of(document: HtmlElement) -> str | None:
+    return clean(document.findtext(".//title") or "")[:300] or None
+
+
+def parse(data: bytes, limits: Limits, encoding: str | None = None) -> HtmlElement:
+    """A page's elements, in the encoding given, that which it declares, or that which it looks like."""
+    return _parse(decode(data, limits, encoding or _declared_encoding(data[:_DECLARATION_WITHIN])))
 
 
 def _declared_encoding(head: bytes) -> str | None:
@@ -169,23 +183,19 @@ class Walker:
         else:
             self._contents(element)
 
-    def finish(self, title: str | None) -> Extraction:
-        self._flush()
-        return self.builder.finish(title)
-
     def _contents(self, element: HtmlElement) -> None:
         is_block = element.tag in _BLOCKS or element.tag == "table"
         if is_block:
-            self._flush()
+            self.flush()
         self._inline.append(_flat(element.text))
         for child in element:
             self.walk(child)
             self._inline.append(_flat(child.tail))
         if is_block:
-            self._flush()
+            self.flush()
 
     def _table(self, element: HtmlElement) -> None:
-        self._flush()
+        self.flush()
         caption = element.find("caption")
         if caption is not None:
             self._block("paragraph", clean(_text(caption)))
@@ -196,10 +206,11 @@ class Walker:
             self.builder.add("paragraph", "\n".join(cell for row in rows for cell in row if cell))
 
     def _block(self, kind: BlockKind, text: str, level: int | None = None) -> None:
-        self._flush()
+        self.flush()
         self.builder.add(kind, text.replace("\x00", ""), level)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """End the paragraph that is being gathered."""
         lines = [clean(line) for line in "".join(self._inline).split("\n")]
         self._inline.clear()
         self.builder.add("paragraph", "\n".join(line for line in lines if line))

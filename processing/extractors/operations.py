@@ -4,40 +4,65 @@ import json
 import os
 import socket
 from collections.abc import Callable
-from mmap import mmap
 
-from processing.extractors import pdf_pictures
-from processing.extractors.blocks import Report
-from processing.extractors.csv_table import extract as extract_csv
-from processing.extractors.docx import extract as extract_docx
-from processing.extractors.html import extract as extract_html
-from processing.extractors.markdown import extract as extract_markdown
-from processing.extractors.pdf import extract as extract_pdf
-from processing.extractors.plain_text import extract as extract_text
+from processing.extractors import (
+    csv_table,
+    docx,
+    epub,
+    html,
+    json_data,
+    mail,
+    markdown,
+    odf,
+    outlook,
+    pdf,
+    pdf_pictures,
+    pictures,
+    plain_text,
+    pptx,
+    rtf,
+    xls,
+    xlsx,
+)
+from processing.extractors.parts import ContainerExtractor, Extractor, PartReader
 from processing.sandbox.job import Operation, Reply, Task
-from ragsite.extraction import CSV, DOCX, HTML, MARKDOWN, PDF, PLAIN_TEXT, Extraction, ExtractionRefused, Limits
-
-Extractor = Callable[[mmap | bytes, Limits, Report], Extraction]
+from ragsite import extraction as kinds
+from ragsite.extraction import ExtractionRefused
 
 EXTRACTORS: dict[str, Extractor] = {
-    PDF: extract_pdf,
-    DOCX: extract_docx,
-    HTML: extract_html,
-    MARKDOWN: extract_markdown,
-    CSV: extract_csv,
-    PLAIN_TEXT: extract_text,
+    kinds.PDF: pdf.extract,
+    kinds.DOCX: docx.extract,
+    kinds.PPTX: pptx.extract,
+    kinds.XLSX: xlsx.extract,
+    kinds.XLS: xls.extract,
+    kinds.ODT: odf.extract,
+    kinds.ODS: odf.extract,
+    kinds.ODP: odf.extract,
+    kinds.RTF: rtf.extract,
+    kinds.EPUB: epub.extract,
+    kinds.JSON: json_data.extract,
+    kinds.JSON_LINES: json_data.extract_lines,
+    kinds.HTML: html.extract,
+    kinds.MARKDOWN: markdown.extract,
+    kinds.CSV: csv_table.extract,
+    kinds.PLAIN_TEXT: plain_text.extract,
+    **dict.fromkeys(kinds.PICTURES, pictures.extract),
 }
+CONTAINERS: dict[str, ContainerExtractor] = {kinds.EML: mail.extract, kinds.MSG: outlook.extract}
 
 
 def extract(task: Task) -> Reply:
     """The file's text, as the JSON of an Extraction."""
     if not len(task.data):
         raise ExtractionRefused("empty", "The file is empty.")
-    extractor = EXTRACTORS.get(task.request.content_type)
-    if extractor is None:
-        raise ExtractionRefused("unsupported", f"Files of the type {task.request.content_type} cannot be read here.")
-    extraction = extractor(task.data, task.request.limits, task.report)
-    return Reply(payload=json.dumps(extraction.as_json(), ensure_ascii=False).encode(errors="replace"))
+    kind, limits = task.request.content_type, task.request.limits
+    if kind in CONTAINERS:
+        found = CONTAINERS[kind](task.data, limits, task.report, PartReader(limits, EXTRACTORS, CONTAINERS))
+    elif kind in EXTRACTORS:
+        found = EXTRACTORS[kind](task.data, limits, task.report)
+    else:
+        raise ExtractionRefused("unsupported", f"Files of the type {kind} cannot be read here.")
+    return Reply(payload=json.dumps(found.as_json(), ensure_ascii=False).encode(errors="replace"))
 
 
 def render_page(task: Task) -> Reply:

@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from collections.abc import Iterator
 from mmap import mmap
 from typing import Final
 
@@ -34,9 +35,14 @@ BINARY: Final = "This file holds no text that could be read: it looks like binar
 def extract(data: mmap | bytes, limits: Limits, report: Report) -> Extraction:
     """The file as it is; a block for each paragraph, which an empty line ends."""
     text = decode(bytes(data), limits)
-    blocks = [Block("paragraph", match.start(), match.end()) for match in _PARAGRAPH.finditer(text)]
+    blocks = [Block("paragraph", start, end) for start, end in paragraphs(text)]
     refuse_blank(blocks)
     return Extraction(text, blocks=blocks)
+
+
+def paragraphs(text: str) -> Iterator[tuple[int, int]]:
+    """Where the paragraphs between empty lines begin and end."""
+    return (match.span() for match in _PARAGRAPH.finditer(text))
 
 
 def refuse_blank(blocks: list[Block]) -> None:

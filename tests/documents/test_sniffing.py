@@ -9,11 +9,33 @@ from typing import Any
 import pytest
 
 from documents.sniffing import HEAD_BYTES, UnsupportedFormat, sniff
-from ragsite.extraction import CSV, DOCX, HTML, MARKDOWN, PDF, PLAIN_TEXT
+from ragsite.extraction import (
+    CSV,
+    DOCX,
+    EML,
+    EPUB,
+    HTML,
+    JSON,
+    JSON_LINES,
+    MARKDOWN,
+    MSG,
+    ODP,
+    ODS,
+    ODT,
+    PDF,
+    PLAIN_TEXT,
+    PPTX,
+    RTF,
+    XLS,
+    XLSX,
+)
 from ragsite.layout import PROJECT_DIR
 
 FORMATS = PROJECT_DIR.parent / "shared" / "data" / "formats"
-EXPECTED = {"pdf": PDF, "docx": DOCX, "html": HTML, "md": MARKDOWN, "csv": CSV, "txt": PLAIN_TEXT}
+EXPECTED = {
+    "pdf": PDF, "docx": DOCX, "html": HTML, "md": MARKDOWN, "csv": CSV, "txt": PLAIN_TEXT, "pptx": PPTX, "xlsx": XLSX,
+    "xls": XLS, "odt": ODT, "rtf": RTF, "epub": EPUB, "eml": EML, "msg": MSG, "jpg": "image/jpeg",
+}  # fmt: skip
 
 
 def kind_of(content: bytes, filename: str = "unnamed") -> str:
@@ -41,6 +63,27 @@ def zipped(*names: str, first: bytes = b"") -> bytes:
         (b"\n\njunk %PDF-1.4\n", "unnamed", PDF),
         (zipped("[Content_Types].xml", "word/document.xml"), "letter.zip", DOCX),
         (zipped("word/document.xml", "word/embeddings/sheet.xlsx/xl/workbook.xml"), "letter.docx", DOCX),
+        (zipped("[Content_Types].xml", "xl/worksheets/sheet1.xml", "xl/workbook.xml"), "letter.docx", XLSX),
+        (zipped("[Content_Types].xml", "xl/workbook.bin"), "binary.xlsb", XLS),
+        (zipped("ppt/presentation.xml", "ppt/embeddings/xl/workbook.xml"), "talk", PPTX),
+        (zipped("mimetype", first=b"application/epub+zip"), "book", EPUB),
+        (zipped("mimetype", first=b"application/vnd.oasis.opendocument.text"), "text", ODT),
+        (zipped("mimetype", first=b"application/vnd.oasis.opendocument.spreadsheet"), "sheet", ODS),
+        (zipped("mimetype", first=b"application/vnd.oasis.opendocument.presentation"), "talk", ODP),
+        (b"{\\rtf1 hello}", "letter.doc", RTF),
+        (b"From: a@example.com\nTo: b@example.com\nSubject: hi\nDate: today\n\nHello", "unnamed", EML),
+        (b'{"name": "Anna"}', "data.json", JSON),
+        (b"[1, 2]", "data.json", JSON),
+        (b' [ {"name": 1}]', "unnamed", JSON),
+        (b'{"name": "Anna"}\n{"name": "Ben"}', "data.jsonl", JSON_LINES),
+        (b'{"name": "Anna"}', "words.txt", PLAIN_TEXT),
+        (b"{curly} words", "unnamed", PLAIN_TEXT),
+        (b"no data", "data.json", PLAIN_TEXT),
+        (b"\x89PNG\r\n\x1a\n....", "letter.pdf", "image/png"),
+        (b"\xff\xd8\xff\xe0....", "unnamed", "image/jpeg"),
+        (b"RIFF....WEBPVP8 ", "unnamed", "image/webp"),
+        (b"BM\x36\x00\x0c\x00" + bytes(4) + b"\x36\0\0\0\x28\0\0\0", "unnamed", "image/bmp"),
+        (b"BMW builds cars", "unnamed", PLAIN_TEXT),
         (b"<!DOCTYPE html><p>Hello", "page.txt", HTML),
         (b"\xef\xbb\xbf<!-- note -->\n<html lang=en>", "page", HTML),
         ("<!doctype html><p>Grüße".encode("utf-16"), "page", HTML),
@@ -64,17 +107,11 @@ def test_the_content_tells_the_kind(content: bytes, filename: str, expected: str
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (b"\x89PNG\r\n\x1a\n....", "PNG picture"),
-        (b"\xff\xd8\xff\xe0....", "JPEG picture"),
-        (b"RIFF....WEBPVP8 ", "WebP picture"),
         (b"....ftypmp42", "video"),
-        (b"{\\rtf1 hello}", "RTF document"),
         (b"\x1f\x8b\x08....", "gzip archive"),
-        (zipped("xl/workbook.xml"), "Excel workbook"),
-        (zipped("ppt/presentation.xml"), "PowerPoint presentation"),
-        (zipped("mimetype", first=b"application/epub+zip"), "EPUB book"),
+        (zipped("mimetype", first=b"application/vnd.oasis.opendocument.graphics"), "OpenDocument file of another kind"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "WordDocument".encode("utf-16-le"), "(.doc)"),
         (zipped("photos/1.jpg"), "ZIP archive"),
-        (b"From: a@example.com\nTo: b@example.com\nSubject: hi\nDate: today\n\nHello", "e-mail"),
         (bytes(range(256)) * 4, "binary data"),
     ],
 )

@@ -15,7 +15,7 @@ def folder(tmp_path):
     (tmp_path / "a.md").write_text("# A\n\nThe first text.\n")
     (tmp_path / "inner" / "b.txt").write_text("The second text.\n")
     (tmp_path / "inner" / "b-again.txt").write_text("The second text.\n")
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    (tmp_path / "picture.psd").write_bytes(b"8BPS" + bytes(50))
     (tmp_path / ".hidden").write_text("not this")
     return tmp_path
 
@@ -24,7 +24,7 @@ def test_a_folder_is_uploaded_and_processed(owner, folder, capsys):
     call_command("ingest", str(folder), owner="owner", collection="Texts")
     shown = capsys.readouterr()
     assert "2 new, 1 already there, 1 refused, 0 failed" in shown.out
-    assert "picture.png" in shown.err
+    assert "picture.psd" in shown.err
     assert set(Document.objects.values_list("filename", "status")) == {
         ("a.md", "processed"),
         ("b-again.txt", "processed"),
@@ -47,7 +47,7 @@ def test_a_file_that_fails_is_named_with_its_reason(owner, tmp_path, capsys):
 
 
 def test_nothing_that_can_be_taken_is_an_error(owner, tmp_path):
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    (tmp_path / "picture.psd").write_bytes(b"8BPS" + bytes(50))
     with pytest.raises(CommandError, match="None of the files"):
         call_command("ingest", str(tmp_path), owner="owner")
 
