@@ -5,7 +5,6 @@ with it.
 """
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if _is_first_process(session.config) and not session.config.option.collectonly:
         layout = Layout.from_environment()
         layout.create()
+        _borrow_models(layout)
         PostgresServer(layout, FAST).initialise()
         _exit.callback(shutil.rmtree, layout.data_dir, ignore_errors=True)
         _exit.enter_context(running(servers(layout, FAST), layout.run_dir / "servers.log"))
@@ -58,9 +58,6 @@ def sandbox_service(layout: Layout) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def built_model(layout: Layout) -> None:
     """The embedding model: that of the checkout if it has been made there, else made once for this run."""
-    made = PROJECT_DIR / "var" / "models"
-    if made.is_dir() and not layout.models_dir.is_symlink() and not any(layout.models_dir.iterdir()):
-        _link(layout.models_dir, made)
     builder = model_builder(layout).start()
     assert builder.wait() == 0
 
@@ -72,13 +69,12 @@ def encoder_service(layout: Layout, built_model: None) -> Iterator[Path]:
         yield layout.encoder_socket
 
 
-def _link(place: Path, target: Path) -> None:
-    """Replace the empty folder by a link; another process may do the same at this moment."""
-    draft = place.with_name(f"models-{os.getpid()}")
-    draft.symlink_to(target, target_is_directory=True)
-    with contextlib.suppress(OSError):
-        place.rmdir()
-    draft.rename(place)
+def _borrow_models(layout: Layout) -> None:
+    """Use the models that have been made in the checkout, before other test processes look."""
+    made = PROJECT_DIR / "var" / "models"
+    if made.is_dir():
+        layout.models_dir.rmdir()
+        layout.models_dir.symlink_to(made, target_is_directory=True)
 
 
 @contextlib.contextmanager
