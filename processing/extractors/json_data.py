@@ -44,7 +44,10 @@ def _extract_lines(text: str, data: mmap | bytes, limits: Limits, report: Report
     if not records or broken > _MOST_DAMAGED * len(records):
         return plain_text.extract(data, limits, report)
     builder = TextBuilder(limits)
-    _add(builder, records)
+    if _is_table(records):
+        _add(builder, records)
+    else:
+        _add_records(builder, records)
     return builder.finish()
 
 
@@ -72,10 +75,17 @@ def _add(builder: TextBuilder, content: Any, path: str = "") -> None:
         rows = [[clean(_shown(dict(record).get(column))) for column in columns] for record in content]
         builder.add_table([columns, *rows], header=True)
     elif _is_records(content):
-        for record in content:
-            _add_object(builder, record, "")
+        _add_records(builder, content)
     else:
         builder.add("list", "\n".join(_lines(content, path)))
+
+
+def _add_records(builder: TextBuilder, records: list[Any]) -> None:
+    for record in records:
+        if isinstance(record, _Object):
+            _add_object(builder, record, "")
+        else:
+            builder.add("list", "\n".join(_lines(record, "")))
 
 
 def _add_object(builder: TextBuilder, content: _Object, path: str) -> None:

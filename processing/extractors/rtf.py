@@ -11,6 +11,7 @@ from typing import Final
 from processing.extractors.archive import DAMAGED
 from processing.extractors.blocks import Report, TextBuilder, clean
 from processing.extractors.rtf_tokens import (
+    ESCAPED,
     SPECIAL,
     SYMBOLS,
     Token,
@@ -114,8 +115,8 @@ class _Reader:
         if token.byte:
             self._byte(token.byte)
             return
-        if token.letters:
-            self._letters(token.letters)
+        if token.letters or token.symbol in ESCAPED:
+            self._letters(token.letters or token.symbol)
             return
         self._flush_bytes()
         if token.brace:
@@ -271,6 +272,8 @@ class _Reader:
         self._name, self._style = "", 0
 
     def _open_flow(self, running: bool) -> None:
+        if not self.paragraph.in_table:
+            self._end_table(self.flows[-1])
         flow = _Flow()
         (self.running if running else self.flows[-1].waiting).append(flow)
         self.flows.append(flow)

@@ -18,7 +18,9 @@ SPECIAL: Final = {
     "bullet": "•", "emspace": " ", "enspace": " ", "qmspace": " ", "line": "\n", "lbr": "\n", "softline": "\n",
     "zwj": "\u200d", "zwnj": "\u200c",
 }  # fmt: skip
-SYMBOLS: Final = {b"~": " ", b"_": "-", b"\\": "\\", b"{": "{", b"}": "}"}
+SYMBOLS: Final = {b"~": " ", b"_": "-"}
+ESCAPED: Final = (b"\\", b"{", b"}")
+"""They stand for themselves, and may be the second byte of a Chinese or Japanese character."""
 
 
 class Token(NamedTuple):

@@ -60,4 +60,4 @@ def test_a_path_that_is_not_there_and_a_missing_owner_are_told(owner, tmp_path):
 
 
 def test_hidden_files_are_left_out(folder):
-    assert [path.name for path in files_below([folder])] == ["a.md", "b-again.txt", "b.txt", "picture.png"]
+    assert [path.name for path in files_below([folder])] == ["a.md", "b-again.txt", "b.txt", "picture.psd"]
