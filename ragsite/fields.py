@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 def new_id() -> uuid.UUID:
     """A UUID of version 7: sorted by time, so that indexes grow at their end, and not to be guessed.
 
-    74 bits are random; ids of the same millisecond rise by random steps of up to 2**32. Every read asks for the owner too.
+    74 bits are random; ids of one millisecond rise by random steps of up to 2**32. Every read asks for the owner too.
     """
     return uuid7()
 

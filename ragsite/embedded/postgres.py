@@ -176,7 +176,7 @@ class PostgresServer:
 def _command_of_first_line(lock: Path) -> bytes | None:
     """The command line of the process whose pid the file begins with; None when there is no such file or process.
 
-    It is empty for a zombie, a kernel thread and a process that is just being made: PostgreSQL takes them all for alive.
+    It is empty for a zombie, a kernel thread and a process that is just being made: to PostgreSQL all live.
     """
     try:
         pid = int(lock.read_text().split("\n", 1)[0])
