@@ -49,15 +49,25 @@ class Progress:
 
 
 def files_below(paths: Sequence[Path]) -> list[Path]:
-    """The files named and those below the folders named, in order; hidden ones are left out."""
+    """The files named and those below the folders named, in order; hidden ones and question sets are left out."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inner = (entry for entry in sorted(path.rglob("*")) if entry.is_file())
+            inner = (entry for entry in sorted(path.rglob("*")) if entry.is_file() and not _is_question_set(entry))
             found += [entry for entry in inner if not any(p.startswith(".") for p in entry.relative_to(path).parts)]
         else:
             found.append(path)
     return found
+
+
+def question_sets_below(paths: Sequence[Path]) -> list[Path]:
+    """What ``files_below`` leaves out because it asks about the documents beside it (``manage.py evaluate``)."""
+    folders = (path for path in paths if path.is_dir())
+    return [entry for folder in folders for entry in sorted(folder.rglob("questions.jsonl")) if _is_question_set(entry)]
+
+
+def _is_question_set(path: Path) -> bool:
+    return path.name == "questions.jsonl" and (path.parent / "docs").is_dir()
 
 
 def upload_files(owner: "User", paths: Sequence[Path], collections: Sequence[Collection]) -> Iterator[Outcome]:

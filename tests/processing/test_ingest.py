@@ -61,3 +61,15 @@ def test_a_path_that_is_not_there_and_a_missing_owner_are_told(owner, tmp_path):
 
 def test_hidden_files_are_left_out(folder):
     assert [path.name for path in files_below([folder])] == ["a.md", "b-again.txt", "b.txt", "picture.psd"]
+
+
+def test_questions_for_evaluate_are_left_out_and_told_but_taken_when_named(owner, tmp_path, capsys):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("# A\n\nThe first text.\n")
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"question": "Which text?"}\n')
+    call_command("ingest", str(tmp_path), owner="owner")
+    assert f"left out  {questions}" in capsys.readouterr().out
+    assert [document.filename for document in Document.objects.all()] == ["a.md"]
+    call_command("ingest", str(questions), owner="owner")
+    assert Document.objects.get(filename="questions.jsonl").status == "processed"

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from documents.models import Collection, Document
-from processing.ingesting import Outcome, files_below, progress_of, upload_files, working
+from processing.ingesting import Outcome, files_below, progress_of, question_sets_below, upload_files, working
 from ragsite.accounts.models import User
 from ragsite.accounts.owners import UnknownOwner, command_owner
 
@@ -34,6 +34,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no {', '.join(missing)}.")
         collections = [_collection(user, collection)] if collection else []
         files = files_below(paths)
+        for path in question_sets_below(paths):
+            self.stdout.write(f"left out  {path}: questions for `manage.py evaluate`; name the file itself to take it")
         uploads = tqdm(upload_files(user, files, collections), total=len(files), desc="upload ", unit="file")
         outcomes = list(uploads)
         documents = list(dict.fromkeys(outcome.document_id for outcome in outcomes if outcome.document_id))
