@@ -47,6 +47,13 @@ def test_users_are_found_by_name_and_not_deleted(admin, owner, stranger):
     assert admin.post(f"/admin/accounts/user/{owner.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
+@pytest.mark.parametrize("query", ["apitoken/?digest=1", "user/?password__startswith=p", "user/?email__contains=a"])
+def test_lists_are_filtered_by_their_filters_alone(admin, query):
+    assert admin.get(f"/admin/accounts/{query}").status_code == 400
+    assert admin.get("/admin/accounts/apitoken/?revoked_at__isempty=1").status_code == 200
+    assert admin.get("/admin/accounts/user/?is_staff__exact=1").status_code == 200
+
+
 def test_a_user_is_made_in_the_admin(admin):
     form = {"username": "made", "password1": "a long enough phrase", "password2": "a long enough phrase"}
     assert admin.post("/admin/accounts/user/add/", {**form, "usable_password": "true"}).status_code == 302

@@ -66,6 +66,32 @@ def test_words_are_hidden_without_the_permission(
         assert "secret.txt" not in response.content.decode()
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "conversation/?title__startswith=A",
+        "message/?error_detail__contains=A",
+        "message/?body__content__contains=secret",
+        "message/?trace__query__contains=secret",
+        "citation/?quote__startswith=A",
+        "citation/?filename__startswith=s",
+        "citation/?message__conversation__title__startswith=A",
+        "citation/?owner__password__startswith=p",
+    ],
+)
+def test_the_address_of_a_list_answers_no_question_about_words(
+    clerk: User, rows: dict[str, Any], signed_in: SignedIn, query: str
+) -> None:
+    assert signed_in(clerk).get(f"/admin/chat/{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query", ["conversation/?pinned__exact=0", "message/?status__exact=done&role__exact=user", "message/?engine=x"]
+)
+def test_the_filters_of_a_list_work(clerk: User, rows: dict[str, Any], signed_in: SignedIn, query: str) -> None:
+    assert signed_in(clerk).get(f"/admin/chat/{query}").status_code == 200
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_words_are_shown_with_the_permission(
     clerk: User, rows: dict[str, Any], signed_in: SignedIn, model: str

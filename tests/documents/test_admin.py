@@ -39,6 +39,20 @@ def test_no_text_is_shown_without_the_permission(helper, staff, document, signed
     assert "The secret passage is here." in page
 
 
+@pytest.mark.parametrize(
+    "query", ["title__startswith=S", "sha256=1", "content__text__contains=secret", "error_detail__contains=S"]
+)
+def test_the_address_of_the_list_answers_no_question_about_texts(helper, signed_in, query):
+    assert signed_in(helper).get(f"{LIST}?{query}").status_code == 400
+
+
+def test_the_list_is_filtered_by_state_owner_and_id(helper, owner, upload, signed_in):
+    document = upload(owner, TEXT, "plain.md")
+    for query in ("status__exact=uploaded", f"owner__id__exact={document.owner_id}", f"id={document.id}"):
+        assert b"plain.md" in signed_in(helper).get(f"{LIST}?{query}").content
+    assert b"plain.md" not in signed_in(helper).get(f"{LIST}?status__exact=failed").content
+
+
 def test_texts_are_escaped(staff, owner, processed, signed_in):
     document = processed(owner, "# <script>alert(1)</script>\n\n<img src=x onerror=alert(2)>\n", "evil.md")
     page = signed_in(staff).get(change_url(document)).content.decode()
