@@ -74,6 +74,11 @@ class Board:
         answer.finished_at = time.monotonic()
         self._wake()
 
+    def remove(self, answer: RunningAnswer) -> None:
+        """An answer that could not begin."""
+        with self._lock:
+            self._running.pop(answer.id, None)
+
     def get(self, identifier: UUID) -> RunningAnswer | None:
         return self._running.get(identifier)
 
@@ -110,8 +115,9 @@ class Board:
         self._work.set()
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="answers", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _run(self) -> None:
         while True:

@@ -43,10 +43,15 @@ class Slot:
         self.used = False
 
     def produce(self, answer: RunningAnswer, question: Question) -> None:
-        """Begin; the answer goes on in a thread of its own."""
-        board().add(answer)
+        """Begin; the answer goes on in a thread of its own. Raises TooBusy where no thread can be had."""
         thread = threading.Thread(target=_run, args=(answer, question), name=f"answer-{answer.id}", daemon=True)
-        thread.start()
+        try:
+            board().add(answer)
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            logger.warning("an answer cannot begin: %s", error)
+            _refuse(answer, question)
+            raise TooBusy from error
         self.used = True
 
 
@@ -68,13 +73,18 @@ def _run(answer: RunningAnswer, question: Question) -> None:
         draft = Draft()
         _produce(answer, question, draft)
         _end(answer, question, draft)
-    except Exception:
-        logger.exception("the answer %s ended without being stored", answer.id)
-        answer.emit(*endings.NOT_STORED)
     finally:
         board().finished(answer)
         release_connection()
         _free_slots.release()
+
+
+def _refuse(answer: RunningAnswer, question: Question) -> None:
+    """End an answer that cannot begin: its row must not say for ever that it is running."""
+    draft = Draft()
+    draft.fail("too_busy", "Too many answers were being written at that moment.")
+    _end(answer, question, draft)
+    board().remove(answer)
 
 
 def _produce(answer: RunningAnswer, question: Question, draft: Draft) -> None:
@@ -114,7 +124,15 @@ def _retrieve_and_write(answer: RunningAnswer, question: Question, draft: Draft,
 
 
 def _end(answer: RunningAnswer, question: Question, draft: Draft) -> None:
-    """Store what was written, then tell the readers."""
+    """Store what was written, then tell the readers; those of an answer that cannot be stored learn that."""
+    try:
+        _store_and_tell(answer, question, draft)
+    except Exception:
+        logger.exception("the answer %s ended without being stored", answer.id)
+        answer.emit(*endings.NOT_STORED)
+
+
+def _store_and_tell(answer: RunningAnswer, question: Question, draft: Draft) -> None:
     if not answer.stored:
         answer.emit(*endings.of_message(unstored_answer(answer.id, answer.owner_id, draft)))
         return

@@ -364,6 +364,33 @@ def test_too_many_answers_at_once_are_told_to_come_again(
     assert ask(client, conversation).status_code == 201
 
 
+@pytest.mark.parametrize("refused", ["answers", "answer-"])
+def test_an_answer_for_which_no_thread_can_be_had_is_stored_as_failed(
+    refused: str, owner: User, api: Client, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``refused``: the process's flusher, or the answer's own thread."""
+    import threading
+
+    real = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith(refused):
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    client = api(owner)
+    conversation = new_conversation(client)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr("chat.answers.board._boards", {})  # a process that has no flusher yet
+        response = ask(client, conversation)
+        assert not len(board())
+    assert (response.status_code, response.json()["code"]) == (503, "too_busy")
+    failed = Message.objects.get(role="assistant")
+    assert (failed.status, failed.error_code) == ("failed", "too_busy")
+    assert ask(client, conversation).status_code == 201
+
+
 def test_questions_are_throttled_apart_from_other_requests(
     owner: User, api: Client, library: Library, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
