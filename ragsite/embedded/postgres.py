@@ -14,7 +14,7 @@ import psycopg2
 from ragsite.embedded.errors import CannotStart
 from ragsite.embedded.identity import adopt, postgres_identity
 from ragsite.embedded.machine import cores, free_megabytes, memory_megabytes, wheel_folder
-from ragsite.embedded.program import Program
+from ragsite.embedded.program import Program, environment_without_secrets
 from ragsite.layout import Layout
 
 MAJOR_VERSION = "18"
@@ -65,6 +65,7 @@ class PostgresServer:
         return Program(
             name="postgres",
             argv=(str(BINARIES / "postgres"), "-D", str(self.folder), *options),
+            needs=(),
             folder=self.folder,
             stop_signal=signal.SIGINT,
             orphan_signal=signal.SIGINT,
@@ -127,7 +128,7 @@ class PostgresServer:
             capture_output=True,
             text=True,
             cwd=self.layout.data_dir,
-            env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+            env={**environment_without_secrets(), "LC_ALL": "C", "TZ": "UTC"},
             preexec_fn=postgres_identity().assume,
             check=False,
         )

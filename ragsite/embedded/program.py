@@ -8,11 +8,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
 
 from ragsite.embedded import kernel
 from ragsite.layout import PROJECT_DIR
+
+HARMLESS = (
+    *("HOME", "LANG", "LANGUAGE", "LC_*", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"),
+    *("DYLD_*", "LD_*", "MALLOC_*", "OMP_*", "OPENBLAS_*", "ORT_*", "PYTHON*"),
+)
+"""Variables that every program may have."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,8 @@ class Program:
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] | None = None
+    """Patterns of the variables that it gets beside harmless ones; None: all, with the keys and passwords in them."""
     folder: Path = PROJECT_DIR
     stop_signal: signal.Signals = signal.SIGTERM
     orphan_signal: signal.Signals = signal.SIGKILL
@@ -44,7 +53,7 @@ class Program:
         return subprocess.Popen(
             self.argv,
             cwd=self.folder,
-            env={**os.environ, **self.environment},
+            env={**self._inherited(), **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if output is not None else None,
@@ -52,6 +61,15 @@ class Program:
             start_new_session=True,
             preexec_fn=_Setup(self, os.getpid()),
         )
+
+    def _inherited(self) -> dict[str, str]:
+        return dict(os.environ) if self.needs is None else environment_without_secrets(*self.needs)
+
+
+def environment_without_secrets(*needs: str) -> dict[str, str]:
+    """What any program may know of our environment, and what matches ``needs``."""
+    wanted = (*HARMLESS, *needs)
+    return {name: value for name, value in os.environ.items() if any(fnmatchcase(name, one) for one in wanted)}
 
 
 @dataclass(frozen=True)
@@ -71,12 +89,13 @@ def python(
     name: str,
     *arguments: str,
     environment: Mapping[str, str] | None = None,
+    needs: tuple[str, ...] | None = None,
     inherit: tuple[int, ...] = (),
     noise: tuple[str, ...] = (),
 ) -> Program:
     """A program of this project, run by the interpreter that runs now."""
     all_environment = {"PYTHONUNBUFFERED": "1", **(environment or {})}
-    return Program(name, (sys.executable, *arguments), all_environment, inherit=inherit, noise=noise)
+    return Program(name, (sys.executable, *arguments), all_environment, needs, inherit=inherit, noise=noise)
 
 
 def accepts(path: Path) -> bool:

@@ -17,6 +17,7 @@ def valkey_program(layout: Layout) -> Program:
     return Program(
         name="valkey",
         argv=(str(_binary()), str(_configuration_file(layout))),
+        needs=(),
         folder=layout.valkey_dir,
         prepare=lambda: _write_configuration(layout),
         noise=("Memory overcommit must be enabled",),  # matters to servers that save to disk

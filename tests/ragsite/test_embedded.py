@@ -17,9 +17,11 @@ import pytest
 import redis
 
 from ragsite.embedded import CannotStart, identity, services, services_for
+from ragsite.embedded.engines import encoder_program
 from ragsite.embedded.identity import Identity
 from ragsite.embedded.lock import Holder, InstanceLock, counted_as_user
 from ragsite.embedded.postgres import PostgresServer
+from ragsite.embedded.program import environment_without_secrets
 from ragsite.embedded.services import initialise, running, servers, stop
 from ragsite.embedded.valkey import valkey_program
 from ragsite.layout import PROJECT_DIR, Layout
@@ -106,6 +108,33 @@ def test_no_password_can_be_read_from_a_command_line(cluster: Layout) -> None:
     arguments = [service.program.argv for service in servers(cluster)]
     secrets = {cluster.secret(name) for name in ("postgres_password", "valkey_password")}
     assert not [text for argv in arguments for text in argv if any(secret in text for secret in secrets)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("name", ["sandbox", "encoder", "valkey", "postgres"])
+def test_no_secret_is_in_the_environment_of_a_service(
+    cluster: Layout, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for variable in ("LLM_API_KEY", "EMBEDDING_API_KEY", "RAGSITE_SECRET_KEY", "EMAIL_URL", "CACHE_URL", "BROKER_URL"):
+        monkeypatch.setenv(variable, "hush-hush")
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "1")
+    secrets = [path.read_text().strip() for path in cluster.secrets_dir.iterdir()]
+    programs = {one.program.name: one.program for one in servers(cluster) + services.engines(cluster)}
+    process = programs[name].start(subprocess.DEVNULL)
+    try:
+        handed_on = Path(f"/proc/{process.pid}/environ").read_bytes().decode()
+    finally:
+        stop(programs[name], process)
+    assert "PATH=" in handed_on
+    assert "ORT_DISABLE_TELEMETRY=1" in handed_on
+    assert not [secret for secret in ("hush-hush", *secrets) if secret in handed_on]
+
+
+def test_the_encoder_is_told_its_model_and_where_it_lies(cluster: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDDING_MODEL", "minilm")
+    handed_on = environment_without_secrets(*encoder_program(cluster).needs)
+    assert handed_on["EMBEDDING_MODEL"] == "minilm"
+    assert handed_on["RAGSITE_DATA_DIR"] == os.environ["RAGSITE_DATA_DIR"]
 
 
 def test_a_cluster_is_there_whole_or_not_at_all(instance: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
