@@ -42,7 +42,7 @@ from ragsite.encoder.client import EncoderRejected, EncoderUnavailable
 from ragsite.extraction import ExtractionRefused
 from ragsite.sandbox import SandboxUnavailable
 
-UPLOAD_STATUS = {"too_large": 413, "unsupported": 415}
+UPLOAD_STATUS = {"too_large": 413, "unsupported": 415, "conflict": 409}
 PICTURE_CACHE = "private, max-age=31536000, immutable"
 
 
@@ -116,6 +116,8 @@ class DocumentListView(generics.ListAPIView[Document]):
             raise Problem(
                 UPLOAD_STATUS.get(error.code, 422), error.code, error.detail, {"file": [error.detail]}
             ) from error
+        except services.Gone as error:
+            raise Http404 from error
         code = status.HTTP_201_CREATED if upload.created else status.HTTP_200_OK
         return Response(_shown(upload.document), status=code)
 
@@ -129,7 +131,9 @@ def _owned_collections(request: Request, ids: Sequence[UUID]) -> list[Collection
 
 
 def _shown(document: Document) -> dict[str, Any]:
-    fresh = Document.objects.with_collections().get(id=document.id)
+    fresh = Document.objects.with_collections().filter(id=document.id).first()
+    if fresh is None:
+        raise Http404
     return DocumentSerializer(fresh).data
 
 
@@ -156,11 +160,14 @@ class DocumentView(OwnDocumentMixin, APIView):
         document = self.own_document(request, pk)
         form = DocumentChangeSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        if "filename" in form.validated_data:
-            services.rename_document(document=document, filename=form.validated_data["filename"])
-        if "collections" in form.validated_data:
-            collections = _owned_collections(request, form.validated_data["collections"])
-            services.set_collections(document=document, collections=collections)
+        collections = _owned_collections(request, form.validated_data.get("collections", []))
+        try:
+            if "filename" in form.validated_data:
+                services.rename_document(document=document, filename=form.validated_data["filename"])
+            if "collections" in form.validated_data:
+                services.set_collections(document=document, collections=collections)
+        except services.Gone as error:
+            raise Http404 from error
         return Response(_shown(document))
 
     @extend_schema(operation_id="documents_delete", responses={204: None})

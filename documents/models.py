@@ -123,7 +123,9 @@ class Document(models.Model):
             models.Index(fields=["owner", "status", "uploaded_at", "id"], name="document_status_idx"),
             # GET /documents?content_type=…, newest first.
             models.Index(fields=["owner", "content_type", "uploaded_at", "id"], name="document_type_idx"),
-            # GET /documents?ordering=filename and ?search= by prefix (LIKE needs text_pattern_ops).
+            # GET /documents?ordering=filename.
+            models.Index("owner", Lower("filename"), "id", name="document_filename_idx"),
+            # GET /documents?search= by prefix (LIKE needs text_pattern_ops, which cannot serve an ORDER BY).
             models.Index(
                 F("owner"),
                 OpClass(Lower("filename"), "text_pattern_ops"),

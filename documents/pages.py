@@ -1,7 +1,10 @@
 """Pages as pictures, and where on them a passage stands. PDFs only: other formats are shown as text."""
 
 import contextlib
+import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from django.conf import settings
@@ -39,9 +42,28 @@ def page_picture(document: Document, number: int) -> bytes:
 
 def _keep(document: Document, name: str, data: bytes) -> None:
     """Store a picture, unless its document was deleted while it was drawn; a full disk only means drawing it again."""
-    if Document.objects.filter(id=document.id).exists():
-        with contextlib.suppress(OSError):
-            default_storage.save(name, ContentFile(data))
+    if not Document.objects.filter(id=document.id).exists():
+        return
+    try:
+        target = Path(default_storage.path(name))
+    except NotImplementedError:  # a storage elsewhere (S3) puts an object whole or not at all
+        default_storage.save(name, ContentFile(data))
+        return
+    with contextlib.suppress(OSError):
+        _replace(target, data)
+
+
+def _replace(target: Path, data: bytes) -> None:
+    """Write a file so that readers see all of it or nothing, however many write it at once."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(draft, target)
+    except OSError:
+        os.unlink(draft)
+        raise
 
 
 def passage_boxes(document: Document, number: int, start: int, end: int) -> list[Box]:

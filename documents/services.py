@@ -15,8 +15,8 @@ from celery import current_app
 from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
-from django.db import IntegrityError, connection, transaction
-from django.utils import timezone
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.models.functions import Now
 
 from documents.models import Collection, Document, Membership
 from documents.signals import documents_deleted
@@ -40,6 +40,18 @@ class UploadRefused(Exception):
         self.detail = detail
 
 
+class Gone(LookupError):
+    """What is worked on was deleted at this very moment."""
+
+
+class DocumentGone(Gone):
+    """The document was."""
+
+
+class CollectionGone(Gone):
+    """A collection was."""
+
+
 @dataclass(frozen=True)
 class Upload:
     """What came of an upload."""
@@ -56,14 +68,42 @@ def upload_document(*, owner: "User", file: File, filename: str, collections: Se
     """
     name = clean_filename(filename)
     content_type, digest = _examine(file, name)
-    known = Document.objects.for_user(owner).filter(sha256=digest).first()
-    if known is None:
-        created = _create_document(owner, file, name, content_type, digest, collections)
-        if created is not None:
-            return Upload(created, created=True)
-        known = Document.objects.for_user(owner).get(sha256=digest)
-    add_to_collections(owner=owner, documents=[known.id], collections=collections)
-    return Upload(known, created=False)
+    known = _find(owner, digest)
+    if known and _use_known(owner, known, file, collections):
+        return Upload(known, created=False)
+    created = _create_document(owner, file, name, content_type, digest, collections)
+    if created:
+        return Upload(created, created=True)
+    first = _find(owner, digest)
+    if first and _use_known(owner, first, file, collections):
+        return Upload(first, created=False)
+    raise UploadRefused("conflict", "This file is being uploaded and deleted at the same time. Try again.")
+
+
+def _find(owner: "User", digest: bytes) -> Document | None:
+    return Document.objects.for_user(owner).filter(sha256=digest).first()
+
+
+def _use_known(owner: "User", known: Document, file: File, collections: Sequence[Collection]) -> bool:
+    """Take the document that has this content; mend it if its file is gone. False when it was deleted meanwhile."""
+    try:
+        add_to_collections(owner=owner, documents=[known.id], collections=collections)
+    except DocumentGone:
+        return False
+    return default_storage.exists(known.file.name or "") or _mend(known, file)
+
+
+def _mend(document: Document, file: File) -> bool:
+    """Give a document its file back. False when the file has been moved already, for a document that lost a race."""
+    try:
+        document.file.save(document.filename, file, save=False)
+    except FileNotFoundError:
+        return False
+    if not Document.objects.filter(id=document.id).update(file=document.file.name):
+        delete_files(document.owner_id, document.id)
+        return False
+    reprocess_documents([document])
+    return True
 
 
 def clean_filename(filename: str) -> str:
@@ -101,19 +141,18 @@ def _create_document(
 ) -> Document | None:
     """The new document, or None when another upload of the same content was first."""
     document = Document(owner=owner, filename=filename, content_type=content_type, size=file.size, sha256=digest)
-    document.file.save(filename, file, save=False)
     try:
+        document.file.save(filename, file, save=False)
         with transaction.atomic():
             document.save(force_insert=True)
-            _insert_memberships(owner, [document.id], collections)
+            _insert_memberships(owner, [document.id], _locked(owner, collections))
             transaction.on_commit(wake_worker)
-    except IntegrityError:
-        document.file.delete(save=False)
-        if not Document.objects.for_user(owner).filter(sha256=digest).exists():
-            raise
-        return None
-    except BaseException:
-        document.file.delete(save=False)
+    except (OperationalError, InterfaceError):
+        raise  # it may have been committed: the file stays, and the sweep removes it if it was not
+    except BaseException as error:
+        delete_files(document.owner_id, document.id)
+        if isinstance(error, IntegrityError) and "owner_sha256" in str(error):
+            return None
         raise
     return document
 
@@ -128,23 +167,48 @@ def _insert_memberships(owner: "User", documents: Iterable[UUID], collections: S
 
 
 def add_to_collections(*, owner: "User", documents: Iterable[UUID], collections: Sequence[Collection]) -> None:
-    """Put documents into collections; those that are in already stay. All must be the owner's."""
-    if collections:
+    """Put documents into collections; those that are in already stay. All must be the owner's.
+
+    Raises DocumentGone when one was deleted meanwhile, and CollectionGone likewise.
+    """
+    wanted = list(documents)
+    if collections and wanted:
         with transaction.atomic():
-            _insert_memberships(owner, documents, collections)
+            _lock(owner.pk, wanted)
+            _insert_memberships(owner, wanted, _locked(owner, collections))
+
+
+def _lock(owner_id: int, documents: list[UUID]) -> None:
+    """Keep documents from being deleted until the transaction ends. Raises DocumentGone."""
+    rows = Document.objects.filter(owner_id=owner_id, id__in=documents).order_by("id").select_for_update(no_key=True)
+    if len(rows.values_list("id")) < len(set(documents)):
+        raise DocumentGone
+
+
+def _locked(owner: "User", collections: Sequence[Collection]) -> list[Collection]:
+    ids = [collection.id for collection in collections]
+    rows = Collection.objects.for_user(owner).filter(id__in=ids).order_by("id").select_for_update(no_key=True)
+    found = list(rows)
+    if len(found) < len(set(ids)):
+        raise CollectionGone
+    return found
 
 
 def rename_document(*, document: Document, filename: str) -> None:
-    """Give a document another name; its content type, chunks and citations stay as they are."""
+    """Give a document another name; its content type, chunks and citations stay as they are. Raises DocumentGone."""
     document.filename = clean_filename(filename)
-    document.save(update_fields=["filename", "updated_at"])
+    renamed = Document.objects.filter(id=document.id).update(filename=document.filename, updated_at=Now())
+    if not renamed:
+        raise DocumentGone
 
 
 def set_collections(*, document: Document, collections: Sequence[Collection]) -> None:
-    """Make these the collections of the document."""
+    """Make these the collections of the document. Raises DocumentGone and CollectionGone."""
     with transaction.atomic():
-        document.memberships.filter(owner=document.owner_id).exclude(collection__in=collections).delete()
-        _insert_memberships(document.owner, [document.id], collections)
+        _lock(document.owner_id, [document.id])
+        kept = _locked(document.owner, collections)
+        document.memberships.filter(owner=document.owner_id).exclude(collection__in=kept).delete()
+        _insert_memberships(document.owner, [document.id], kept)
 
 
 def wake_worker() -> None:
@@ -179,10 +243,12 @@ def _restart(ids: list[UUID], statuses: list[str]) -> int:
             error_retryable=False,
             attempt=None,
             attempts=0,
+            crashes=0,
+            waiting_for="",
             lease_expires_at=None,
-            due_at=timezone.now(),
+            due_at=Now(),
             processed_at=None,
-            updated_at=timezone.now(),
+            updated_at=Now(),
         )
         for _ in range(min(count, settings.PROCESSING_WAKE_LIMIT)):
             transaction.on_commit(wake_worker)

@@ -1,5 +1,7 @@
 """Files that no row owns: what a crash between the storage and the database leaves behind."""
 
+import contextlib
+import logging
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,11 +16,23 @@ from documents.services import delete_files
 
 GRACE = timedelta(hours=1)
 """An upload stores its file before its row: younger folders are left alone."""
+PLAUSIBLE, PLAUSIBLE_SHARE = 20, 0.05
+"""Crashes leave few orphans. More of them, in number and as a share of all, mean that files and database do not belong
+together."""
+logger = logging.getLogger(__name__)
 
 
 def sweep_files() -> int:
     """Delete the folders of documents that have no row, and uploads that broke off. Returns how many went."""
-    orphans = [orphan for owner, folders in _folders() for orphan in _orphans(owner, folders)]
+    folders = list(_folders())
+    orphans = [orphan for owner, documents in folders for orphan in _orphans(owner, documents)]
+    if len(orphans) > max(PLAUSIBLE, PLAUSIBLE_SHARE * sum(len(documents) for _, documents in folders)):
+        logger.error(
+            "%s folders of files have no document in this database, which looks like the wrong database or an old "
+            "backup: nothing was removed. If they may go, remove them by hand.",
+            len(orphans),
+        )
+        return _sweep_uploads()
     for owner_id, document_id in orphans:
         delete_files(owner_id, document_id)
     return len(orphans) + _sweep_uploads()
@@ -48,7 +62,10 @@ def _made_at(document_id: UUID) -> float:
 
 def _sweep_uploads() -> int:
     oldest = time.time() - GRACE.total_seconds() * 24
-    broken_off = [path for path in settings.LAYOUT.uploads_dir.iterdir() if path.stat().st_mtime < oldest]
-    for path in broken_off:
-        path.unlink(missing_ok=True)
-    return len(broken_off)
+    removed = 0
+    for path in settings.LAYOUT.uploads_dir.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # an upload that has just ended
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+                removed += 1
+    return removed

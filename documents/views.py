@@ -1,12 +1,14 @@
 """Pages of the library."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Lower
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -32,6 +34,7 @@ SORTS = {
     "size": "Smallest first",
 }
 
+View = Callable[..., HttpResponse]
 read_or_write = require_http_methods(["GET", "HEAD", "POST"])
 
 
@@ -104,8 +107,22 @@ def _is_uuid(value: str) -> bool:
     return True
 
 
+def gone_is_not_found(view: View) -> View:
+    """404 for what was deleted at the very moment that something was done to it."""
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except services.Gone as error:
+            raise Http404 from error
+
+    return wrapper
+
+
 @private
 @require_POST
+@gone_is_not_found
 def upload(request: HttpRequest) -> HttpResponse:
     """The way in without JavaScript: several files in one form."""
     collections = Collection.objects.for_user(caller(request)).filter(
@@ -182,6 +199,7 @@ def chunks(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @private
 @read_or_write
+@gone_is_not_found
 def edit_document(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Rename a document, and say which collections it is in."""
     shown = get_object_or_404(_own_documents(request), pk=pk)
@@ -243,6 +261,7 @@ def delete_selection(request: HttpRequest) -> HttpResponse:
 
 @private
 @require_POST
+@gone_is_not_found
 def collect_selection(request: HttpRequest) -> HttpResponse:
     """Ask which collections, then put the ticked documents into them."""
     form = SelectionForm(caller(request), request.POST)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.core.files import File
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseProblem
+from django.db import connection
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
 
@@ -122,7 +123,7 @@ def _work(ended: threading.Event) -> None:
 def _work_once() -> None:
     try:
         idle = pipeline.process_next() is None
-    except DatabaseError:  # restarting: the rows are still there when it is back
+    except DatabaseProblem:  # restarting: the rows are still there when it is back
         connection.close()
         idle = True
     if idle:

@@ -15,13 +15,19 @@ from types import TracebackType
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
-from django.utils import timezone
+from django.db import Error as DatabaseProblem
+from django.db import connection, transaction
+from django.db.models import Case, F, Value, When
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Least, Now
 
 from documents.models import Document
+from processing.models import Turn
 
 logger = logging.getLogger(__name__)
 
+MOST_COUNTED = 1000
+"""Attempts and crashes are not counted further: an encoder may be away for weeks."""
 WORK = "status IN ('uploaded', 'extracting', 'chunking', 'embedding')"
 # The statement's time, not the transaction's: a claim must see what became due since the transaction began.
 FREE = (
@@ -29,7 +35,8 @@ FREE = (
     "AND (lease_expires_at IS NULL OR lease_expires_at < statement_timestamp())"
 )
 
-# The owners with work by a loose scan over document_claim_idx; of each its next due rows; least busy owner first.
+# The owners with work by a loose scan over document_claim_idx; of each its next due rows. First the owner with the
+# fewest leases, of those the one who was served longest ago: a newcomer does not wait behind the queues of others.
 CANDIDATES = f"""
 WITH RECURSIVE owners(owner_id) AS (
   (SELECT owner_id FROM documents_document WHERE {WORK} ORDER BY owner_id LIMIT 1)
@@ -43,11 +50,12 @@ WITH RECURSIVE owners(owner_id) AS (
 )
 SELECT next.id FROM owners
 LEFT JOIN busy USING (owner_id)
+LEFT JOIN processing_turn turn USING (owner_id)
 CROSS JOIN LATERAL (
   SELECT d.id, d.due_at FROM documents_document d WHERE d.owner_id = owners.owner_id AND {FREE}
   ORDER BY d.due_at, d.id LIMIT 8
 ) next
-ORDER BY coalesce(busy.leases, 0), next.due_at LIMIT 32
+ORDER BY coalesce(busy.leases, 0), turn.claimed_at NULLS FIRST, next.due_at LIMIT 32
 """  # noqa: S608  (constants of this module)
 
 LOCKED = f"""
@@ -69,22 +77,29 @@ def claim_next() -> Document | None:
         row = cursor.fetchone()
         if row is None:
             return None
-        document = Document.objects.get(id=row[0])
-        _take(document)
+        return _take(row[0])
+
+
+def _take(document_id: uuid.UUID) -> Document:
+    rows = Document.objects.filter(id=document_id)
+    rows.update(
+        # A lease that was not given back is one of a worker that died.
+        crashes=Least(
+            F("crashes") + Case(When(lease_expires_at__isnull=False, then=1), default=0), Value(MOST_COUNTED)
+        ),
+        attempts=Least(F("attempts") + 1, Value(MOST_COUNTED)),
+        attempt=uuid.uuid4(),
+        lease_expires_at=_expiry(),
+        updated_at=Now(),
+    )
+    document = rows.get()
+    Turn.objects.update_or_create(owner_id=document.owner_id, defaults={"claimed_at": Now()})
     return document
 
 
-def _take(document: Document) -> None:
-    if document.lease_expires_at is not None:  # not given back: the worker that held it died
-        document.crashes += 1
-    document.attempt = uuid.uuid4()
-    document.attempts += 1
-    document.lease_expires_at = _expiry()
-    document.save(update_fields=["attempt", "attempts", "crashes", "lease_expires_at", "updated_at"])
-
-
-def _expiry() -> Any:
-    return timezone.now() + timedelta(seconds=settings.PROCESSING_LEASE_SECONDS)
+def _expiry() -> CombinedExpression:
+    """By the database's clock, as everything about leases: those of the workers may differ."""
+    return Now() + timedelta(seconds=settings.PROCESSING_LEASE_SECONDS)
 
 
 class Lease:
@@ -114,11 +129,12 @@ class Lease:
         """Write to the document's row, if the attempt is still ours. Raises LeaseLost."""
         self.check()
         rows = Document.objects.filter(id=self.document.id, attempt=self.token)
-        if not rows.update(**values, updated_at=timezone.now()):
+        if not rows.update(**values, updated_at=Now()):
             self._lost.set()
             raise LeaseLost
         for name, value in values.items():
-            setattr(self.document, name, value)
+            if not hasattr(value, "resolve_expression"):
+                setattr(self.document, name, value)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -133,7 +149,7 @@ class Lease:
     def release(self, *, wait: float, reason: str) -> None:
         """Give the document back, to be tried again in ``wait`` seconds, give or take a third."""
         pause = wait * random.uniform(2 / 3, 4 / 3)  # noqa: S311  (jitter, not a secret)
-        due = timezone.now() + timedelta(seconds=pause)
+        due = Now() + timedelta(seconds=pause)
         self.update(attempt=None, lease_expires_at=None, due_at=due, waiting_for=reason)
 
     def _renew(self) -> None:
@@ -150,6 +166,6 @@ class Lease:
         try:
             if not rows.update(lease_expires_at=_expiry()):
                 self._lost.set()
-        except DatabaseError as error:
+        except DatabaseProblem as error:
             logger.warning("The lease of document %s could not be renewed: %s", self.document.id, error)
             connection.close()

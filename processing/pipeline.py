@@ -1,54 +1,34 @@
 """The way of a document: extract → chunk → embed, each stage with its progress and its time on the row."""
 
-import errno
-import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
-from django.utils import timezone
+from django.db.models.functions import Now
 
-from documents.models import Document, EmbeddingModel
+from documents.models import Document
 from documents.signals import document_processed
 from documents.vectors import register_model
 from processing.chunking import chunk
-from processing.leases import Lease, LeaseLost, claim_next
+from processing.leases import Lease, LeaseLost, claim_next, logger
+from processing.outcomes import PASSING, ProcessingFailed, SliceEnded, fail, fail_unexpectedly, wait_or_fail
 from processing.writing import missing_embeddings, write_chunks, write_embeddings
 from ragsite.embedding import encoder
-from ragsite.encoder.client import EncoderRejected, EncoderUnavailable
+from ragsite.encoder.client import EncoderRejected, EncoderUnavailable, estimated_tokens
 from ragsite.extraction import Extraction, ExtractionRefused
 from ragsite.languages import detect
-from ragsite.sandbox import Progress, SandboxClient, SandboxUnavailable
+from ragsite.sandbox import Progress, SandboxClient
 
-logger = logging.getLogger(__name__)
 Status = Document.Status
 
 EMBED_BATCH = 16
 PROGRESS_SECONDS = 0.5
 """How often a stage's progress is written: often enough for a person to watch, seldom enough to cost nothing."""
-BACKOFF_SECONDS = (1, 2, 5, 10, 20, 30)
-
-WAITING = {
-    EncoderUnavailable: "The embedding model cannot be reached. This document goes on by itself when it is back.",
-    SandboxUnavailable: "The reading service is restarting. This document goes on by itself when it is back.",
-    OSError: "The disk is full or cannot be reached. This document goes on by itself when it can.",
-}
-RETRYABLE_REFUSALS = {"timeout", "embedding_rejected"}
-"""What may go well on another day: on a quiet machine, or with another model. All else depends on the file alone."""
-TRANSIENT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-
-
-class ProcessingFailed(Exception):
-    """A document that cannot be processed: ``code`` for programs, ``detail`` for people."""
-
-    def __init__(self, code: str, detail: str, *, retryable: bool) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.retryable = retryable
+SLICE_SECONDS = 60.0
+"""After so long at embedding one document a worker looks who else waits."""
 
 
 def process_next() -> Document | None:
@@ -73,17 +53,15 @@ def _attempt(lease: Lease) -> None:
         _refuse_crasher(lease.document)
         _run_stages(lease)
     except (ExtractionRefused, ProcessingFailed, EncoderRejected) as error:
-        _fail(lease, error)
-    except (SandboxUnavailable, EncoderUnavailable, OperationalError, InterfaceError, OSError) as error:
-        _wait_or_fail(lease, error)
+        fail(lease, error)
+    except PASSING as error:
+        wait_or_fail(lease, error)
+    except (SliceEnded, SoftTimeLimitExceeded):
+        lease.release(wait=0, reason="")
     except LeaseLost:
         raise
     except Exception:
-        logger.exception("Document %s failed by a fault of the site", lease.document.id)
-        detail = (
-            "Processing ended with an unexpected error; it is in the site's log. Try again, or tell an administrator."
-        )
-        _fail(lease, ProcessingFailed("internal_error", detail, retryable=True))
+        fail_unexpectedly(lease)
 
 
 def _refuse_crasher(document: Document) -> None:
@@ -94,15 +72,14 @@ def _refuse_crasher(document: Document) -> None:
 
 def _run_stages(lease: Lease) -> None:
     document = lease.document
-    model = register_model(settings.EMBEDDING_MODEL, encoder().dimensions)
     if document.status != Status.EMBEDDING:
         extraction = _extract(lease)
-        _chunk(lease, extraction, model)
-    _embed(lease, model)
+        _chunk(lease, extraction)
+    _embed(lease)
     lease.update(
         status=Status.PROCESSED,
         stage_progress=1,
-        processed_at=timezone.now(),
+        processed_at=Now(),
         lease_expires_at=None,
         attempt=None,
         attempts=0,
@@ -114,11 +91,22 @@ def _run_stages(lease: Lease) -> None:
 
 @contextmanager
 def _stage(lease: Lease, status: str) -> Iterator[None]:
+    """Enter a stage, or go on in it, and add the time that it took, also when its slice ends."""
     started = time.monotonic()
-    lease.update(status=status, stage_progress=0, stage_started_at=timezone.now(), waiting_for="")
-    yield
+    if lease.document.status != status:
+        lease.update(status=status, stage_progress=0, stage_started_at=Now(), waiting_for="")
+    try:
+        yield
+    except SliceEnded:
+        _add_time(lease, status, started)
+        raise
+    _add_time(lease, status, started)
+
+
+def _add_time(lease: Lease, status: str, started: float) -> None:
     earlier = lease.document.stage_seconds
-    lease.update(stage_seconds={**earlier, str(status): round(time.monotonic() - started, 3)})
+    seconds = earlier.get(str(status), 0) + time.monotonic() - started
+    lease.update(stage_seconds={**earlier, str(status): round(seconds, 3)}, waiting_for="")
 
 
 def _progress_writer(lease: Lease) -> Callable[[float], None]:
@@ -161,6 +149,7 @@ def title_of(filename: str, title: str | None) -> str:
     Reports of one kind have one title ("Form 10-Q"); the name tells them apart, which finds the right one of them.
     """
     name = PurePosixPath(filename).stem.replace("_", " ").strip()
+    title = title and title.replace("\x00", "")
     if title and _letters(name) in _letters(title):
         return title[:300]
     if not title or _letters(title) in _letters(name):
@@ -172,46 +161,30 @@ def _letters(text: str) -> str:
     return "".join(character for character in text.casefold() if character.isalnum())
 
 
-def _chunk(lease: Lease, extraction: Extraction, model: EmbeddingModel) -> None:
+def _chunk(lease: Lease, extraction: Extraction) -> None:
     with _stage(lease, Status.CHUNKING):
-        passages = chunk(extraction, lease.document.language, encoder().count_tokens)
-        write_chunks(lease, extraction, passages, model)
+        passages = chunk(extraction, lease.document.language, _count_tokens)
+        write_chunks(lease, extraction, passages)
 
 
-def _embed(lease: Lease, model: EmbeddingModel) -> None:
+def _count_tokens(texts: Sequence[str]) -> list[int]:
+    """By the encoder; estimated while it is away, so that words can be found meanwhile."""
+    try:
+        return encoder().count_tokens(texts)
+    except EncoderUnavailable:
+        return [estimated_tokens(text) for text in texts]
+
+
+def _embed(lease: Lease) -> None:
     with _stage(lease, Status.EMBEDDING):
+        model = register_model(settings.EMBEDDING_MODEL, encoder().dimensions)
+        ends = time.monotonic() + SLICE_SECONDS
         inputs = missing_embeddings(lease.document, model)
         done = lease.document.chunk_count - len(inputs)
         for start in range(0, len(inputs), EMBED_BATCH):
+            if time.monotonic() > ends and Document.objects.claimable()[:1]:
+                raise SliceEnded
             batch = inputs[start : start + EMBED_BATCH]
             vectors = encoder().embed_passages([entry.text for entry in batch])
             done += len(batch)
             write_embeddings(lease, model, batch, vectors, progress=done / lease.document.chunk_count)
-
-
-def _fail(lease: Lease, error: ExtractionRefused | ProcessingFailed | EncoderRejected) -> None:
-    code = getattr(error, "code", "embedding_rejected")
-    retryable = getattr(error, "retryable", code in RETRYABLE_REFUSALS)
-    lease.update(
-        status=Status.FAILED,
-        error_code=code,
-        error_detail=getattr(error, "detail", str(error)),
-        error_retryable=retryable,
-        attempt=None,
-        lease_expires_at=None,
-        waiting_for="",
-    )
-
-
-def _wait_or_fail(lease: Lease, error: Exception) -> None:
-    """Give a document back that met a passing fault. A missing file is not one."""
-    if isinstance(error, FileNotFoundError):
-        detail = "The file is gone from the storage. Upload it again."
-        _fail(lease, ProcessingFailed("file_missing", detail, retryable=False))
-        return
-    if isinstance(error, OSError) and error.errno not in TRANSIENT_ERRNOS | {None}:
-        logger.warning("Document %s waits after %r", lease.document.id, error)
-    wait = BACKOFF_SECONDS[min(lease.document.attempts, len(BACKOFF_SECONDS)) - 1]
-    reason = next((text for kind, text in WAITING.items() if isinstance(error, kind)), "The database was away.")
-    logger.warning("Document %s is tried again in about %s s: %s", lease.document.id, wait, error)
-    lease.release(wait=wait, reason=reason)

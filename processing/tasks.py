@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 def process_next() -> None:
     """Process one due document, and wake a worker for the next."""
     try:
-        if pipeline.process_next() is not None and Document.objects.claimable().exists():
+        if pipeline.process_next() is not None and _waiting(1):
             wake_worker()
     except (OperationalError, InterfaceError) as error:
         _database_away(error)
@@ -27,12 +27,17 @@ def process_next() -> None:
 def wake_workers() -> None:
     """The net below: what a lost message or a dead worker left lying is found here."""
     try:
-        waiting = Document.objects.claimable()[: settings.PROCESSING_WAKE_LIMIT].count()
+        waiting = _waiting(settings.PROCESSING_WAKE_LIMIT)
     except (OperationalError, InterfaceError) as error:
         _database_away(error)
         return
     for _ in range(waiting):
         wake_worker()
+
+
+def _waiting(most: int) -> int:
+    """How many documents are due, counted up to ``most``."""
+    return len(Document.objects.claimable().values_list("id")[:most])
 
 
 def _database_away(error: Exception) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from django.conf import settings
 from django.db import connection
 from numpy.typing import NDArray
 
@@ -56,7 +57,7 @@ def embedding_text(title: str, headings: Sequence[str], text: str) -> str:
     return "\n".join((*context, text))
 
 
-def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passage], model: EmbeddingModel) -> None:
+def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passage]) -> None:
     """Replace a document's text, chunks and embeddings at once; embeddings of known content are taken over.
 
     Raises LeaseLost when the attempt is no longer ours; nothing is changed then.
@@ -69,12 +70,14 @@ def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passag
         for position, passage in enumerate(passages)
     ]
     with lease.writing():
-        known = _known_vectors(document, model, inputs)
+        model = EmbeddingModel.objects.filter(name=settings.EMBEDDING_MODEL).first()
+        known = _known_vectors(document, model, inputs) if model else {}
         _delete_derived(document)
         _write_text(document, extraction)
         copy_rows("documents_chunk", CHUNK_COLUMNS, _chunk_rows(document, extraction, passages))
-        vectors = [(entry, known[entry.content_hash]) for entry in inputs if entry.content_hash in known]
-        copy_rows("documents_embedding", EMBEDDING_COLUMNS, _embedding_rows(document, model, vectors))
+        if model and known:
+            vectors = [(entry, known[entry.content_hash]) for entry in inputs if entry.content_hash in known]
+            copy_rows("documents_embedding", EMBEDDING_COLUMNS, _embedding_rows(document, model, vectors))
         lease.update(chunk_count=len(passages), searchable=True)
 
 

@@ -1,6 +1,8 @@
 """The one SQL statement of a search.
 
-Words: of the query's terms, the document frequency is counted in a sample of the owner's chunks; a chunk scores
+Words: of the query's terms, the document frequency is counted in a sample of the owner's chunks, and how many chunks
+there are is told by how far the sample reaches among their random keys. Which chunks are ranked at all is chosen by the
+rare terms and by pairs of the next ones: ranking each chunk that holds a common word would take seconds. A chunk scores
 Σ idf(t)·ts_rank(t) over the terms, divided by what a chunk holding every term once or twice would score, so that the
 number means the same in every query. Meaning: documents_nearest(). The union of both lists' best is scored by both and
 sorted by the weighted sum.
@@ -11,8 +13,16 @@ CANDIDATES = 50
 """Rows that each of the two rankings gives to the fusion."""
 EXACT_UP_TO = 5000
 """Chunks in scope up to which meaning is ranked exactly; above, by the HNSW index."""
-COMMON_SHARE = 0.25
-"""Terms that stand in more of a large library's chunks choose no candidates; they are still scored."""
+TERMS_READ = 64
+"""Terms of a query that are looked at, from its beginning."""
+TERMS_SCORED = 32
+"""The rarest of them, which are scored."""
+ROWS_BY_TERMS = 2000
+"""Chunks that single terms may bring in, by estimate: the rarest first, one always. Smaller libraries take all."""
+PAIRED = 6
+"""So many of the next terms bring in the chunks that hold two of them,"""
+ROWS_BY_PAIRS = 5000
+"""up to this many by estimate."""
 RANK_OF_ONE_MATCH = 0.0608
 """ts_rank of a single occurrence (weight D): 0.1 · 6/π²."""
 TERM_SATURATION = 2.2
@@ -28,27 +38,53 @@ WITH scope AS MATERIALIZED (
   ) END AS documents
 ),
 terms AS MATERIALIZED (
-  SELECT DISTINCT word.lexeme, quote_literal(word.lexeme)::tsquery AS query
+  SELECT word.lexeme, quote_literal(word.lexeme)::tsquery AS query
   FROM documents_languages(%(owner)s) AS language,
        unnest(documents_tsvector(language, %(words)s)) AS word
   WHERE %(words_weight)s > 0
+  GROUP BY word.lexeme ORDER BY min(word.positions[1]), word.lexeme LIMIT %(terms_read)s
 ),
 sample AS MATERIALIZED (
-  SELECT c.tsv FROM documents_chunk c WHERE c.owner_id = %(owner)s ORDER BY c.sample_key LIMIT %(sample)s
+  SELECT c.tsv, c.sample_key FROM documents_chunk c WHERE c.owner_id = %(owner)s ORDER BY c.sample_key LIMIT %(sample)s
 ),
-sampled AS (SELECT count(*)::float AS size, coalesce(avg(length(tsv)), 1)::float AS lexemes FROM sample),
+sampled AS MATERIALIZED (
+  SELECT count(*)::float AS size, coalesce(avg(length(tsv)), 1)::float AS lexemes,
+    CASE WHEN count(*) < %(sample)s THEN count(*)
+         ELSE count(*) * 2147483648.0 / (max(sample_key) + 1) END::float AS chunks
+  FROM sample
+),
+counted AS MATERIALIZED (
+  SELECT terms.lexeme, terms.query, (SELECT count(*) FROM sample WHERE sample.tsv @@ terms.query)::float AS df
+  FROM terms
+),
 weighted AS MATERIALIZED (
-  SELECT t.lexeme, t.query, ln(1 + (s.size - t.df + 0.5) / (t.df + 0.5)) AS idf, t.df / greatest(s.size, 1) AS share
-  FROM (
-    SELECT terms.lexeme, terms.query, (SELECT count(*) FROM sample WHERE sample.tsv @@ terms.query)::float AS df
-    FROM terms
-  ) t, sampled s
+  SELECT c.lexeme, c.query, ln(1 + (s.size - c.df + 0.5) / (c.df + 0.5)) AS idf,
+    greatest(c.df, 0.1) / greatest(s.size, 1) * s.chunks AS rows
+  FROM counted c, sampled s ORDER BY idf DESC, c.lexeme LIMIT %(terms_scored)s
+),
+ranked AS (
+  SELECT query, rows, sum(rows) OVER by_rarity AS total, row_number() OVER by_rarity AS place
+  FROM weighted WINDOW by_rarity AS (ORDER BY rows, lexeme)
+),
+single AS MATERIALIZED (
+  SELECT query::text, place FROM ranked, sampled
+  WHERE sampled.chunks <= %(rows_by_terms)s OR total <= %(rows_by_terms)s OR place = 1
+),
+rest AS (
+  SELECT query, rows, place FROM ranked WHERE place > (SELECT max(place) FROM single) ORDER BY place LIMIT %(paired)s
+),
+pair AS (
+  SELECT format('(%%s & %%s)', a.query, b.query) AS query,
+    sum(1.5 * a.rows * b.rows / s.chunks) OVER by_rarity AS total, row_number() OVER by_rarity AS place
+  FROM rest a JOIN rest b ON a.place < b.place, sampled s
+  WINDOW by_rarity AS (ORDER BY a.rows * b.rows, a.place, b.place)
 ),
 wanted AS MATERIALIZED (
-  SELECT string_agg(query::text, ' | ')::tsquery AS query
-  FROM weighted
-  WHERE (SELECT size FROM sampled) < %(sample)s
-     OR share <= greatest(%(common)s, (SELECT min(share) FROM weighted WHERE share > 0))
+  SELECT string_agg(query, ' | ')::tsquery AS query FROM (
+    SELECT query FROM single
+    UNION ALL SELECT query FROM pair WHERE total <= %(rows_by_pairs)s OR place = 1
+    UNION ALL SELECT query::text FROM rest WHERE (SELECT count(*) FROM rest) = 1
+  ) chosen
 ),
 total AS (
   SELECT sum(w.idf) * %(one_match)s * %(saturation)s / (1 + ln(1 + max(s.lexemes))) AS score FROM weighted w, sampled s

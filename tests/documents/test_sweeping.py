@@ -32,3 +32,12 @@ def test_a_folder_without_a_row_is_removed_and_all_others_stay(owner, upload, se
     assert default_storage.exists(young)
     assert default_storage.exists(Document.objects.get(id=kept.id).file.name)
     assert not broken_off.exists()
+
+
+def test_files_of_another_database_are_left_alone(owner, caplog):
+    names = [f"{owner.pk}/{old_id()}/file" for _ in range(30)]
+    for name in names:
+        default_storage.save(name, ContentFile(b"x"))
+    assert sweep_files() == 0
+    assert all(default_storage.exists(name) for name in names)
+    assert "wrong database" in caplog.text

@@ -306,3 +306,142 @@ def test_a_failed_transaction_while_chunks_are_written_leaves_the_old_ones(owner
 )
 def test_a_document_is_called_by_its_name_and_by_its_title_where_that_says_more(filename, title, called):
     assert pipeline.title_of(filename, title) == called
+
+
+@pytest.mark.parametrize("again", [services.retry_documents, services.reprocess_documents])
+def test_a_document_that_crashed_its_workers_gets_a_new_chance_when_asked(owner, processed, again):
+    document = processed(owner, MARKDOWN, "rivers.md")
+    Document.objects.update(status="failed", error_code="crashed", error_detail="It crashed.", crashes=5)
+    assert again([document]) == 1
+    process_all()
+    document.refresh_from_db()
+    assert (document.status, document.crashes) == ("processed", 0)
+
+
+def test_a_newcomer_does_not_wait_behind_the_queues_of_others(owner, stranger, staff, upload):
+    for number in range(10):
+        upload(owner, f"first {number}")
+        upload(stranger, f"second {number}")
+
+    def finish_next() -> int:
+        document = claim_next()
+        Document.objects.filter(id=document.id).update(status="processed", lease_expires_at=None)
+        return document.owner_id
+
+    assert {finish_next(), finish_next()} == {owner.pk, stranger.pk}
+    upload(staff, "third")
+    assert finish_next() == staff.pk
+    assert [finish_next() for _ in range(4)].count(owner.pk) == 2
+
+
+def test_attempts_are_not_counted_beyond_what_the_column_holds(owner, upload):
+    upload(owner)
+    Document.objects.update(attempts=32767, crashes=32767, lease_expires_at=timezone.now() - timedelta(seconds=1))
+    assert claim_next() is not None
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "retryable"),
+    [
+        (errno.EACCES, "storage_error", True),
+        (errno.EISDIR, "storage_error", True),
+        (errno.ENOENT, "file_missing", False),
+    ],
+)
+def test_a_fault_of_the_storage_that_stays_fails_the_document(
+    owner, upload, fake_encoder, monkeypatch, number, code, retryable
+):
+    document = upload(owner)
+
+    def fail(*args, **kwargs):
+        raise OSError(number, "a fault")
+
+    monkeypatch.setattr("processing.pipeline.SandboxClient.extract", fail)
+    pipeline.process_next()
+    document.refresh_from_db()
+    assert (document.status, document.error_code, document.error_retryable) == ("failed", code, retryable)
+
+
+def test_uploading_again_mends_a_document_whose_file_is_gone(owner, upload, fake_encoder, sandbox_service):
+    document = upload(owner, MARKDOWN, "rivers.md")
+    default_storage.delete(document.file.name)
+    process_all()
+    assert upload(owner, MARKDOWN, "rivers.md").id == document.id
+    process_all()
+    document.refresh_from_db()
+    assert document.status == "processed"
+
+
+def test_words_are_found_while_the_encoder_is_away(owner, upload, fake_encoder, sandbox_service, monkeypatch):
+    from ragsite.encoder.client import EncoderUnavailable
+
+    class Away(type(fake_encoder)):
+        @property
+        def dimensions(self):
+            raise EncoderUnavailable("away")
+
+        def count_tokens(self, texts):
+            raise EncoderUnavailable("away")
+
+    monkeypatch.setattr("ragsite.embedding._client", Away)
+    document = upload(owner, MARKDOWN, "rivers.md")
+    pipeline.process_next()
+    document.refresh_from_db()
+    assert (document.status, document.searchable) == ("embedding", True)
+    assert positions(document) == list(range(document.chunk_count))
+
+
+LONG = "\n\n".join(f"# H{i}\n\n" + f"fact{i} " * 100 for i in range(40))
+
+
+def test_a_long_document_lets_others_in_and_goes_on_where_it_was(
+    owner, stranger, upload, fake_encoder, sandbox_service, monkeypatch
+):
+    monkeypatch.setattr("processing.pipeline.SLICE_SECONDS", -1.0)
+    long = upload(owner, LONG, "long.md")
+    upload(stranger, MARKDOWN, "rivers.md")
+    assert pipeline.process_next().id == long.id
+    long.refresh_from_db()
+    assert (long.status, long.crashes, long.lease_expires_at, long.waiting_for) == ("embedding", 0, None, "")
+    monkeypatch.undo()
+    monkeypatch.setattr("ragsite.embedding._client", lambda: fake_encoder)
+    assert pipeline.process_next().owner_id == stranger.pk
+    process_all()
+    long.refresh_from_db()
+    assert long.status == "processed"
+    assert vectors(long) == long.chunk_count
+
+
+def test_a_time_limit_gives_the_document_back(owner, upload, fake_encoder, sandbox_service, monkeypatch):
+    from celery.exceptions import SoftTimeLimitExceeded
+
+    document = upload(owner, MARKDOWN, "rivers.md")
+
+    def run_out(texts):
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(fake_encoder, "embed_passages", run_out)
+    pipeline.process_next()
+    document.refresh_from_db()
+    assert (document.status, document.error_code, document.lease_expires_at) == ("embedding", "", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_is_cut_in_the_middle_gives_the_document_back(
+    owner, upload, fake_encoder, sandbox_service, monkeypatch
+):
+    document = upload(owner, MARKDOWN, "rivers.md")
+
+    def cut(texts):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fake_encoder, "embed_passages", cut)
+        pipeline.process_next()
+    document.refresh_from_db()
+    assert (document.lease_expires_at, document.attempt, document.crashes) == (None, None, 0)
+    due_now()
+    process_all()
+    document.refresh_from_db()
+    assert document.status == "processed"

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseProblem
+from django.db import connection
 from tqdm import tqdm
 
 from documents.models import Collection, Document
@@ -50,7 +52,12 @@ class Command(BaseCommand):
         bar = tqdm(total=len(documents), desc="process", unit="document")
         with working(), bar:
             while True:
-                progress = progress_of(documents)
+                try:
+                    progress = progress_of(documents)
+                except DatabaseProblem:  # restarting
+                    connection.close()
+                    time.sleep(POLL_SECONDS)
+                    continue
                 bar.set_postfix(chunks=progress.chunks, failed=progress.failed)
                 bar.update(progress.done - bar.n)
                 if progress.done >= len(documents):
