@@ -16,6 +16,7 @@ from chat.answers.board import board
 from chat.answers.connections import release_connection
 from chat.answers.question import Question
 from chat.answers.running import RunningAnswer, StopReason
+from chat.answers.sweeping import bury_if_dead
 from chat.bodies import body_of
 from chat.engines import Turn
 from chat.models import TITLE_LENGTH, Conversation, Message, MessageBody
@@ -97,6 +98,23 @@ def ask(
 
     Raises AnswerInProgress, ConversationGone and ``producer.TooBusy``. It leaves no database connection open.
     """
+    try:
+        return _ask(conversation, content, scope, within)
+    except AnswerInProgress:
+        if not _bury_dead_answer(conversation):
+            raise
+    return _ask(conversation, content, scope, within)
+
+
+def _bury_dead_answer(conversation: Conversation) -> bool:
+    """Whether the answer that keeps the conversation busy was a dead process's, which the sweep is late to see."""
+    running = Message.objects.of(conversation).running().first()
+    return running is not None and board().get(running.id) is None and bury_if_dead(running)
+
+
+def _ask(
+    conversation: Conversation, content: str, scope: Scope | None, within: Callable[[Message], None] | None
+) -> Asked:
     with producer.reserved() as slot:
         history = recent_turns(conversation)
         question, message = _store_question(conversation, content, within)

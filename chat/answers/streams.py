@@ -46,7 +46,7 @@ def alive_key(answer: UUID) -> str:
 
 
 def suspect_key(answer: UUID) -> str:
-    """There when a sweep has seen the answer without a sign of life."""
+    """There when somebody has seen the answer without a sign of life, and none was given since."""
     return _key(f"{answer}:suspect")
 
 
@@ -69,6 +69,7 @@ def add(pipeline: Any, answer: UUID, events: Sequence[Event]) -> None:
 
 def keep_alive(pipeline: Any, answer: UUID) -> None:
     pipeline.set(alive_key(answer), b"1", ex=ALIVE_SECONDS)
+    pipeline.delete(suspect_key(answer))
     pipeline.expire(stream_key(answer), STREAM_SECONDS)
 
 

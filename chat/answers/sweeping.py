@@ -21,11 +21,7 @@ SUSPECT_SECONDS = 120
 
 
 def sweep() -> int:
-    """Mark running answers that gave no sign of life now and at the sweep before; returns how many.
-
-    Two looks, because after a restart of Valkey all signs are missing until the producers renew them (3 s). Does
-    nothing while Valkey is down: an answer can be alive without it.
-    """
+    """Mark running answers that have been without a sign of life for long enough; returns how many."""
     old = Message.objects.running().filter(created_at__lt=timezone.now() - YOUNG)
     try:
         dead = [identifier for identifier in old.values_list("id", flat=True) if _is_dead(identifier)]
@@ -34,16 +30,32 @@ def sweep() -> int:
     return sum(mark_interrupted(identifier) for identifier in dead)
 
 
+def bury_if_dead(answer: Message) -> bool:
+    """Mark one running answer, by the same rule; returns whether it was dead."""
+    if answer.created_at > timezone.now() - YOUNG:
+        return False
+    try:
+        dead = _is_dead(answer.id)
+    except streams.RedisError:
+        return False
+    if dead:
+        mark_interrupted(answer.id)
+    return dead
+
+
 def _is_dead(identifier: UUID) -> bool:
+    """Whether no sign of life was seen now and some seconds ago. Raises RedisError.
+
+    Two looks, because after a restart of Valkey all signs are missing until the producers renew them (3 s). Each look
+    writes: where Valkey takes no writes, nobody can give a sign, and this look fails.
+    """
     redis = streams.redis()
     if redis.exists(streams.alive_key(identifier)):
-        redis.delete(streams.suspect_key(identifier))
         return False
     seen_since = redis.set(streams.suspect_key(identifier), b"1", ex=SUSPECT_SECONDS, nx=True, get=True)
     if seen_since is None:
         return False
-    remaining = redis.ttl(streams.suspect_key(identifier))
-    return remaining < SUSPECT_SECONDS - SILENCE_SECONDS
+    return redis.ttl(streams.suspect_key(identifier)) < SUSPECT_SECONDS - SILENCE_SECONDS
 
 
 def mark_interrupted(identifier: UUID) -> bool:

@@ -171,6 +171,40 @@ def test_a_sweep_leaves_alone_what_lives_is_young_or_cannot_be_known(
     assert [sweep(), sweep()] == [0, 0]
 
 
+def test_a_question_buries_the_dead_answer_that_blocks_its_conversation(
+    owner: User, api: Client, library: dict[str, Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = dead_answer(owner, [("status", {"stage": "writing"}), ("token", {"text": "As far"})])
+    client = api(owner)
+    assert ask(client, str(dead.conversation_id)).status_code == 409  # its sign of life may only be late
+    assert ask(client, str(dead.conversation_id)).status_code == 409
+    monkeypatch.setattr("chat.answers.sweeping.SILENCE_SECONDS", -1)
+    assert ask(client, str(dead.conversation_id)).status_code == 201
+    buried = Message.objects.get(id=dead.id)
+    assert (buried.status, buried.body.content) == ("interrupted", "As far")
+
+
+def test_a_question_leaves_an_answer_alone_that_lives_is_young_or_cannot_be_known(
+    owner: User, api: Client, monkeypatch: pytest.MonkeyPatch, valkey_down: Any
+) -> None:
+    monkeypatch.setattr("chat.answers.sweeping.SILENCE_SECONDS", -1)
+    client, answer = api(owner), dead_answer(owner)
+    path, row = str(answer.conversation_id), Message.objects.filter(id=answer.id)
+    assert ask(client, path).status_code == 409
+    with streams.redis().pipeline(transaction=False) as pipeline:
+        streams.keep_alive(pipeline, answer.id)
+        pipeline.execute()
+    assert ask(client, path).status_code == 409
+    streams.redis().delete(streams.alive_key(answer.id))
+    assert ask(client, path).status_code == 409  # the sign of life since then makes this the first look
+    row.update(created_at=timezone.now())
+    assert ask(client, path).status_code == 409
+    row.update(created_at=timezone.now() - timedelta(seconds=30))
+    valkey_down()
+    assert ask(client, path).status_code == 409
+    assert row.get().status == "running"
+
+
 def test_a_follower_of_a_dead_producer_is_told_and_gets_what_was_written(
     owner: User, monkeypatch: pytest.MonkeyPatch, elsewhere: Any
 ) -> None:
