@@ -7,6 +7,8 @@ from ragsite.languages import has_unspaced, index_words
 
 QUOTING_ENGINE = "extractive"
 """The name of the engine whose answers consist of quotes."""
+MAY_QUOTE = ("", QUOTING_ENGINE)
+"""Engines whose answers lose what they quote from a deleted document; an answer without one may be of either kind."""
 DELETED_QUOTE = "[…]"
 
 

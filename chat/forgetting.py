@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from chat.answers.board import board
-from chat.bodies import QUOTING_ENGINE, save_body, without_quotes
+from chat.bodies import MAY_QUOTE, save_body, without_quotes
 from chat.models import Citation, Message
 from documents.signals import documents_deleted
 
@@ -21,7 +21,7 @@ def forget_documents(*, owner_id: int, document_ids: Sequence[UUID], **_signal: 
     messages = set(cited.values_list("message_id", flat=True))
     if not messages:
         return
-    quoting = Message.objects.filter(owner_id=owner_id, id__in=messages, engine=QUOTING_ENGINE)
+    quoting = Message.objects.filter(owner_id=owner_id, id__in=messages, engine__in=MAY_QUOTE)
     for message in quoting.select_related("body"):
         quotes = cited.filter(message=message).values_list("quote", flat=True)
         save_body(message, without_quotes(message.body.content, quotes))

@@ -18,7 +18,7 @@ from chat.answers.question import Question
 from chat.answers.running import RunningAnswer, StopReason
 from chat.answers.sweeping import bury_if_dead
 from chat.bodies import body_of
-from chat.engines import Turn
+from chat.engines import Turn, configured_engine
 from chat.models import TITLE_LENGTH, Conversation, Message, MessageBody
 from chat.scopes import scope_of
 from documents.search import Scope
@@ -148,12 +148,14 @@ def _store_question(
 
 
 def _new_messages(conversation: Conversation) -> tuple[Message, Message]:
-    now = timezone.now()
+    now, engine = timezone.now(), configured_engine()
     shared: dict[str, Any] = {"owner_id": conversation.owner_id, "conversation_id": conversation.id}
     question = Message(role=Message.Role.USER, created_at=now, **shared)
     answer = Message(
         role=Message.Role.ASSISTANT,
         status=Message.Status.RUNNING,
+        engine=engine.name,  # known also of an answer whose producer dies
+        model=engine.model,
         created_at=now + timedelta(microseconds=1),  # after its question, whatever their ids are
         **shared,
     )

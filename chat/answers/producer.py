@@ -144,6 +144,8 @@ def _store_and_tell(answer: RunningAnswer, question: Question, draft: Draft) -> 
         return
     finally:
         release_connection()
+    if len(message["citations"]) < len(draft.citations):  # of a document deleted meanwhile: the events have its words
+        board().forget([answer.id])
     answer.emit(*endings.of_message(message))
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.draft import Draft
-from chat.bodies import QUOTING_ENGINE, save_body, without_quotes
+from chat.bodies import MAY_QUOTE, save_body, without_quotes
 from chat.models import Citation, Conversation, Message, RetrievalTrace
 from chat.representations import message_json
 
@@ -60,7 +60,7 @@ def _store(message_id: UUID, owner_id: int, scope: dict[str, Any], draft: Draft)
     _fill(message, draft)
     message.save(update_fields=FILLED)
     citations = verified_citations(owner_id, draft.citations)
-    content = _without_deleted(draft, citations)
+    content = without_deleted(draft.text, draft.engine, draft.citations, citations)
     save_body(message, content)
     Citation.objects.filter(owner_id=owner_id, message_id=message_id).delete()
     Citation.objects.bulk_create(citations)
@@ -90,10 +90,10 @@ def _fill(message: Message, draft: Draft) -> None:
         setattr(message, name, getattr(draft, name))
 
 
-def _without_deleted(draft: Draft, kept: list[Citation]) -> str:
+def without_deleted(text: str, engine: str, cited: list[Citation], kept: list[Citation]) -> str:
     """The answer without what it quotes from documents that were deleted while it was written."""
-    gone = [citation.quote for citation in draft.citations if citation not in kept]
-    return without_quotes(draft.text, gone) if gone and draft.engine == QUOTING_ENGINE else draft.text
+    gone = [citation.quote for citation in cited if citation not in kept]
+    return without_quotes(text, gone) if engine in MAY_QUOTE else text
 
 
 def verified_citations(owner_id: int, citations: list[Citation]) -> list[Citation]:

@@ -8,9 +8,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from chat.answers import events, streams
-from chat.answers.storing import verified_citations
+from chat.answers.storing import verified_citations, without_deleted
 from chat.answers.streams import SILENCE_SECONDS
-from chat.bodies import save_body
+from chat.bodies import QUOTING_ENGINE, save_body
 from chat.models import Citation, Message
 
 logger = logging.getLogger(__name__)
@@ -61,22 +61,33 @@ def _is_dead(identifier: UUID) -> bool:
 def mark_interrupted(identifier: UUID) -> bool:
     """Store what the answer's stream holds. A producer that lives after all stores its whole answer over it."""
     written = streams.read(identifier)
-    text = "".join(event.data["text"] for event in written if event.name == events.TOKEN)
     with transaction.atomic():
         message = Message.objects.running().filter(id=identifier).select_for_update().first()
         if message is None:
             return False
         message.status = Message.Status.INTERRUPTED
         message.save(update_fields=["status"])
-        save_body(message, text)
-        Citation.objects.bulk_create(_citations(message, written))
+        cited = _citations(message, written)
+        kept = verified_citations(message.owner_id, cited)
+        save_body(message, without_deleted(_text(message.engine, written), message.engine, cited, kept))
+        Citation.objects.bulk_create(kept)
+    if len(kept) < len(cited):
+        streams.forget([identifier])
     logger.warning("the answer %s was interrupted: its process is gone", identifier)
     return True
 
 
+def _text(engine: str, written: list[events.Event]) -> str:
+    """What was written; of quotes those whose citation came too: without it they could not be found and forgotten."""
+    if engine == QUOTING_ENGINE:
+        cited = [number for number, event in enumerate(written, 1) if event.name == events.CITATION]
+        written = written[: max(cited, default=0)]
+    return "".join(event.data["text"] for event in written if event.name == events.TOKEN)
+
+
 def _citations(message: Message, written: list[events.Event]) -> list[Citation]:
     found = [event.data["citation"] for event in written if event.name == events.CITATION]
-    citations = [
+    return [
         Citation(
             owner_id=message.owner_id,
             message=message,
@@ -86,4 +97,3 @@ def _citations(message: Message, written: list[events.Event]) -> list[Citation]:
         )
         for entry in found
     ]
-    return verified_citations(message.owner_id, citations)

@@ -59,6 +59,7 @@ class Writer:
 
     def cite(self, marker: int, passage: Passage, start: int, end: int) -> None:
         """Say where a marker of the answer points: a span of the passage, in the offsets of its document."""
+        self._show(keep_half=True)  # a stop between the two would keep a quote that nothing cites
         hit = passage.hit
         citation = Citation(
             owner_id=self._answer.owner_id,

@@ -34,7 +34,6 @@ class ExtractiveEngine:
         hit = first.passage.hit
         text = hit.text[first.start - hit.start : last.end - hit.start]
         writer.write(f"{text} [{marker}]" if marker == 1 else f"\n\n{text} [{marker}]")
-        writer.flush()
         writer.cite(marker, first.passage, first.start, last.end)
 
 

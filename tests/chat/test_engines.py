@@ -1,6 +1,7 @@
 """What writes answers: quotes, prompts, markers, evidence."""
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -73,6 +74,19 @@ def test_a_quote_is_the_sentence_with_the_offsets_of_its_document(
     assert draft.text == "It is 1,230 kilometres long and flows through Basel. [1]"
     (citation,) = draft.citations
     assert citation.quote == TEXT[citation.start - 100 : citation.end - 100] == draft.text[:-4]
+
+
+def test_a_quote_is_never_kept_without_its_citation(fake_encoder: FakeEncoder, draft: Draft) -> None:
+    class StoppedAtOnce(Writer):
+        def write(self, text: str) -> None:
+            super().write(text)
+            self.stop.set(StopReason.STOPPED)
+
+    writer = StoppedAtOnce(RunningAnswer(uuid.uuid4(), 1), draft)
+    with suppress(Stopped):
+        extracted("What is 1,230 kilometres long and flows through Basel?", writer, hit())
+    writer.finish()
+    assert [citation.quote for citation in draft.citations] == [draft.text.removesuffix(" [1]")]
 
 
 def test_neighbouring_sentences_are_one_quote_and_distant_ones_two(

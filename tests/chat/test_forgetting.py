@@ -2,17 +2,27 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from rest_framework.test import APIClient
 
+from chat import services
 from chat.answers import streams
-from chat.models import Citation, Message, RetrievalTrace
+from chat.answers.board import board
+from chat.answers.events import Event
+from chat.answers.sweeping import mark_interrupted
+from chat.models import Citation, Message, MessageBody, RetrievalTrace
+from chat.representations import citation_json
 from documents.models import Document
+from documents.services import delete_documents
 from ragsite.accounts.models import User
-from tests.chat.conftest import QUESTION, Frames, ask, ask_streamed, new_conversation, wait_for
+from tests.chat.conftest import QUESTION, RHINE, Frames, ask, ask_streamed, new_conversation, wait_for
 from tests.load.mock_model import Server
 
 Client = Callable[..., APIClient]
+
+RIVER = "It is 1,230 kilometres long and flows through Basel."
+SHIPS = "Ships carry coal and ore on it."
 
 
 def test_a_quoting_answer_loses_the_words_of_a_deleted_document(
@@ -64,6 +74,8 @@ def test_a_document_deleted_while_its_answer_is_written_leaves_nothing(
     client.post(f"/api/v1/messages/{identifier}/stop")
     assert frames.until("done").data["message"]["citations"] == []
     assert not Citation.objects.exists()
+    wait_for(lambda: board().get(UUID(identifier)) is None)
+    assert streams.read(UUID(identifier)) == []
 
 
 def test_a_quote_of_a_document_deleted_before_it_is_stored_is_left_out(
@@ -123,6 +135,74 @@ def test_a_reprocessed_document_keeps_its_citations(owner: User, api: Client, li
     while pipeline.process_next():
         pass
     assert client.get(f"/api/v1/messages/{answer['id']}").json()["citations"] == answer["citations"]
+
+
+def left_behind(message: Message, *written: tuple[str, dict[str, Any]]) -> None:
+    """The answer's process dies after these events."""
+    with streams.redis().pipeline(transaction=False) as pipeline:
+        streams.add(pipeline, message.id, [Event.of(number, *event) for number, event in enumerate(written, 1)])
+        pipeline.execute()
+    assert mark_interrupted(message.id)
+
+
+def running_answer(owner: User) -> Message:
+    """A question was asked; its answer is not being produced."""
+    conversation = services.create_conversation(owner=owner)
+    return services._store_question(conversation, QUESTION, None)[1]
+
+
+def quoted(document: Document, quote: str, marker: int = 1) -> list[tuple[str, dict[str, Any]]]:
+    start = RHINE.index(quote)
+    citation = Citation(
+        marker=marker, document_id=document.id, filename="rhine.md", start=start, end=start + len(quote), quote=quote
+    )
+    return [("token", {"text": f"{quote} [{marker}]"}), ("citation", {"citation": citation_json(citation)})]
+
+
+def test_an_interrupted_answer_loses_the_words_of_a_deleted_document_too(
+    owner: User, api: Client, library: dict[str, Document]
+) -> None:
+    message = running_answer(owner)
+    left_behind(message, *quoted(library["rhine"], RIVER))
+    path = f"/api/v1/messages/{message.id}"
+    assert api(owner).get(path).json()["engine"] == "extractive"
+    assert api(owner).get(path).json()["content"] == f"{RIVER} [1]"
+    delete_documents(owner_id=owner.pk, documents=[library["rhine"].id])
+    assert api(owner).get(path).json()["content"] == "[…] [1]"
+
+
+def test_an_answer_of_an_unknown_engine_loses_them_as_well(owner: User, library: dict[str, Document]) -> None:
+    message = running_answer(owner)
+    Message.objects.filter(id=message.id).update(engine="")
+    left_behind(message, *quoted(library["rhine"], RIVER))
+    delete_documents(owner_id=owner.pk, documents=[library["rhine"].id])
+    assert MessageBody.objects.get(message=message).content == "[…] [1]"
+
+
+def test_an_answer_interrupted_after_the_deletion_keeps_nothing_of_the_document(
+    owner: User, library: dict[str, Document]
+) -> None:
+    message = running_answer(owner)
+    delete_documents(owner_id=owner.pk, documents=[library["rhine"].id])
+    left_behind(message, *quoted(library["rhine"], RIVER))
+    assert MessageBody.objects.get(message=message).content == "[…] [1]"
+    assert not Citation.objects.exists()
+    assert streams.read(message.id) == []
+
+
+def test_a_quote_whose_citation_never_came_is_not_kept(owner: User, library: dict[str, Document]) -> None:
+    message = running_answer(owner)
+    left_behind(message, *quoted(library["rhine"], RIVER), *quoted(library["rhine"], SHIPS, 2)[:1])
+    assert MessageBody.objects.get(message=message).content == f"{RIVER} [1]"
+
+
+def test_an_interrupted_answer_in_a_models_words_is_kept_whole(
+    owner: User, library: dict[str, Document], model: Server
+) -> None:
+    message = running_answer(owner)
+    left_behind(message, *quoted(library["rhine"], RIVER), *quoted(library["rhine"], SHIPS, 2)[:1])
+    delete_documents(owner_id=owner.pk, documents=[library["rhine"].id])
+    assert MessageBody.objects.get(message=message).content == f"{RIVER} [1]{SHIPS} [2]"
 
 
 def test_the_same_question_is_answered_without_the_deleted_document(
