@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "ragsite.api.uploads.BoundedBody",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -143,7 +144,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = LAYOUT.data_dir / "static"
 STATICFILES_DIRS = [PROJECT_DIR / "ragsite" / "static"]
 RAGSITE_MAX_UPLOAD_MB = env.int("RAGSITE_MAX_UPLOAD_MB", default=500)
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["ragsite.api.uploads.BoundedUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = LAYOUT.uploads_dir
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000
 

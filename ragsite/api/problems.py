@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import InterfaceError, OperationalError
@@ -51,6 +52,13 @@ class Problem(exceptions.APIException):
         self.headers = headers or {}
 
 
+class UploadTooLarge(RequestDataTooBig):
+    """The files of a request have more bytes than the site takes; the text says how many it takes."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The files are larger than {settings.RAGSITE_MAX_UPLOAD_MB} MB.")
+
+
 def problem_body(status: int, code: str, detail: str, errors: Mapping[str, list[str]] | None = None) -> dict[str, Any]:
     """The JSON object of a problem. The type is ``about:blank``: the meaning is in ``code``."""
     body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
@@ -78,6 +86,8 @@ def as_problem(exc: BaseException) -> Problem | None:
             return Problem(404, "not_found", "There is nothing here, or it is not yours.")
         case PermissionDenied():
             return Problem(403, "permission_denied", str(exc) or "You may not do this.")
+        case UploadTooLarge():
+            return Problem(413, "too_large", str(exc), {"file": [str(exc)]})
         case RequestDataTooBig():
             return Problem(413, "body_too_large", "The request's body is too large.")
         case DjangoValidationError():
@@ -149,27 +159,31 @@ def problem_response(problem: Problem) -> JsonResponse:
     return JsonResponse(body, status=problem.status_code, headers=problem.headers, content_type=CONTENT_TYPE)
 
 
-def _speaks_json(request: HttpRequest) -> bool:
+def speaks_json(request: HttpRequest) -> bool:
+    """Whether errors at this address are problems, not pages."""
     return request.path_info.startswith(API_PREFIXES)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400."""
-    if not _speaks_json(request):
-        return defaults.bad_request(request, exception)
-    return problem_response(as_problem(exception) or Problem(400, "bad_request", "The request could not be read."))
+    problem = as_problem(exception) or Problem(400, "bad_request", "The request could not be read.")
+    if speaks_json(request):
+        return problem_response(problem)
+    if problem.status_code == 413:
+        return HttpResponse(render_to_string("413.html", {"detail": problem.detail}), status=413)
+    return defaults.bad_request(request, exception)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler403."""
-    if not _speaks_json(request):
+    if not speaks_json(request):
         return defaults.permission_denied(request, exception)
     return problem_response(Problem(403, "permission_denied", str(exception) or "You may not do this."))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler404: also for paths of the API that match no endpoint."""
-    if not _speaks_json(request):
+    if not speaks_json(request):
         return defaults.page_not_found(request, exception)
     return problem_response(Problem(404, "not_found", "There is nothing here, or it is not yours."))
 
@@ -181,8 +195,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """
     passing = as_problem(sys.exc_info()[1] or Exception())
     if passing is not None and passing.status_code > 500:
-        return problem_response(passing) if _speaks_json(request) else _passing_page(request, passing)
-    if not _speaks_json(request):
+        return problem_response(passing) if speaks_json(request) else _passing_page(request, passing)
+    if not speaks_json(request):
         return defaults.server_error(request)
     fault = uuid.uuid4()
     logger.error("fault %s in %s %s", fault, request.method, request.path)
@@ -197,6 +211,6 @@ def _passing_page(request: HttpRequest, problem: Problem) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Django's CSRF_FAILURE_VIEW."""
-    if not _speaks_json(request):
+    if not speaks_json(request):
         return django_csrf_failure(request, reason)
     return problem_response(Problem(403, "csrf_failed", "The CSRF token is missing or wrong."))
