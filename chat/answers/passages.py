@@ -23,11 +23,7 @@ class Passage:
         return self.hit.language
 
     def as_json(self) -> dict[str, Any]:
-        """Where the passage stands; not what it says."""
-        return {**self.place_json(), "filename": self.hit.filename}
-
-    def place_json(self) -> dict[str, Any]:
-        """The same without any copy of what is the document's, so that nothing outlives it."""
+        """Where the passage stands, without any copy of what is the document's (its name too): it may outlive it."""
         hit = self.hit
         return {
             "number": self.number,

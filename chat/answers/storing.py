@@ -64,7 +64,7 @@ def _store(message_id: UUID, owner_id: int, scope: dict[str, Any], draft: Draft)
     save_body(message, content)
     Citation.objects.filter(owner_id=owner_id, message_id=message_id).delete()
     Citation.objects.bulk_create(citations)
-    passages = [passage.place_json() for passage in draft.passages]
+    passages = [passage.as_json() for passage in draft.passages]
     RetrievalTrace.objects.update_or_create(
         message_id=message_id,
         defaults={"owner_id": owner_id, "query": draft.query, "scope": scope, "passages": passages},

@@ -137,6 +137,17 @@ def test_a_reprocessed_document_keeps_its_citations(owner: User, api: Client, li
     assert client.get(f"/api/v1/messages/{answer['id']}").json()["citations"] == answer["citations"]
 
 
+def test_the_events_of_an_answer_that_does_not_cite_a_document_never_name_it(
+    owner: User, api: Client, library: dict[str, Document]
+) -> None:
+    client = api(owner)
+    events = list(Frames(ask_streamed(client, new_conversation(client), "Who won the football championship in 1954?")))
+    (found,) = [event.data["passages"] for event in events if event.name == "passages"]
+    assert str(library["rhine"].id) in {passage["document"] for passage in found}
+    assert events[-1].data["message"]["citations"] == []
+    assert "rhine.md" not in "".join(event.payload for event in events)
+
+
 def left_behind(message: Message, *written: tuple[str, dict[str, Any]]) -> None:
     """The answer's process dies after these events."""
     with streams.redis().pipeline(transaction=False) as pipeline:
