@@ -23,7 +23,7 @@ from chat.answers.producer import TooBusy
 from chat.filters import ConversationFilter
 from chat.models import Conversation, Message
 from chat.representations import conversation_json, whole_message_json
-from chat.scopes import visible_scopes
+from chat.scopes import scope_of, visible_scopes
 from chat.serializers import (
     ConversationChangeSerializer,
     ConversationDetailSerializer,
@@ -175,9 +175,13 @@ class ConversationView(APIView):
 
 def changed_scope(request: Request, conversation: Conversation, changes: dict[str, Any]) -> Scope:
     """The conversation's scope with the kinds exchanged that the changes name."""
-    visible = visible_scopes(caller(request), [conversation])[0]
-    before = {name: ids and [UUID(entry) for entry in ids] for name, ids in visible.items()}
-    return given_scope(request, {**before, **changes}) or Scope(conversation.owner_id)
+    given = given_scope(request, changes) or Scope(conversation.owner_id)
+    kept = scope_of(conversation)  # with what was deleted meanwhile: without it, a list could become the whole library
+    return Scope(
+        conversation.owner_id,
+        given.documents if "documents" in changes else kept.documents,
+        given.collections if "collections" in changes else kept.collections,
+    )
 
 
 def page_of_messages(view: APIView, request: Request, conversation: Conversation) -> Response:

@@ -17,37 +17,43 @@ OFFERED = 12
 
 @dataclass(frozen=True)
 class Choice:
-    """Collections and documents that were chosen; ``whole`` where nothing was."""
+    """Collections and documents that were chosen; ``whole`` where nothing was, also nothing that is gone by now."""
 
     documents: Sequence[Document]
     collections: Sequence[Collection]
     whole: bool
 
+    @property
+    def gone(self) -> bool:
+        """Something was chosen, and nothing of it is there."""
+        return not (self.whole or self.documents or self.collections)
+
     def scope(self, owner: User) -> Scope | None:
         """None for the whole library."""
         if self.whole:
             return None
-        documents = tuple(document.id for document in self.documents) or None
-        return Scope(owner.pk, documents, tuple(collection.id for collection in self.collections) or None)
+        documents = tuple(document.id for document in self.documents)
+        collections = tuple(collection.id for collection in self.collections) or None
+        return Scope(owner.pk, documents if documents or not collections else None, collections)
 
 
 def chosen_in(owner: User, values: QueryDict) -> Choice:
     """What a query string or a form names; ids that are not the owner's are left out."""
-    return _choice(owner, _ids(values.getlist("documents")), _ids(values.getlist("collections")))
+    documents, collections = values.getlist("documents"), values.getlist("collections")
+    return _choice(owner, _ids(documents), _ids(collections), whole=not any((*documents, *collections)))
 
 
 def chosen_by(owner: User, scope: Scope) -> Choice:
     """What a conversation is about, without what was deleted meanwhile."""
-    choice = _choice(owner, scope.documents or (), scope.collections or ())
-    return Choice(choice.documents, choice.collections, scope.whole)
+    return _choice(owner, scope.documents or (), scope.collections or (), scope.whole)
 
 
-def _choice(owner: User, documents: Iterable[UUID], collections: Iterable[UUID]) -> Choice:
+def _choice(owner: User, documents: Iterable[UUID], collections: Iterable[UUID], whole: bool) -> Choice:
     found_documents = _named(Document.objects.for_user(owner).filter(id__in=documents), "filename") if documents else []
     found_collections = (
         _named(Collection.objects.for_user(owner).filter(id__in=collections), "name") if collections else []
     )
-    return Choice(found_documents, found_collections, not (found_documents or found_collections))
+    return Choice(found_documents, found_collections, whole)
 
 
 def _named(rows: object, name: str) -> list:

@@ -109,8 +109,11 @@ def ask(request: HttpRequest, pk: UUID | None = None) -> HttpResponse:
         return _to(request, back(request, reverse("chat")))
     if pk:
         return _ask(request, _own_conversation(request, pk), form.cleaned_data["content"])
-    scope = chosen_in(caller(request), request.POST).scope(caller(request))
-    begun = services.create_conversation(owner=caller(request), scope=scope)
+    choice = chosen_in(caller(request), request.POST)
+    if choice.gone:
+        messages.error(request, "What you chose is no longer in your library. Choose again what shall be asked.")
+        return _to(request, back(request, reverse("chat")))
+    begun = services.create_conversation(owner=caller(request), scope=choice.scope(caller(request)))
     return _ask(request, begun, form.cleaned_data["content"])
 
 

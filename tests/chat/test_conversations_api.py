@@ -67,6 +67,18 @@ def test_scopes_are_ones_own_documents_and_collections(owner: User, stranger: Us
     assert client.patch(f"{URL}/{made['id']}", {"collections": None}).json()["collections"] is None
 
 
+def test_a_scope_whose_documents_are_gone_never_becomes_the_whole_library(
+    owner: User, api: Client, upload: Any
+) -> None:
+    client, document = api(owner), upload(owner, "gone")
+    made = client.post(URL, {"documents": [str(document.id)]}).json()
+    client.delete(f"/api/v1/documents/{document.id}")
+    changed = client.patch(f"{URL}/{made['id']}", {"collections": None}).json()
+    assert (changed["documents"], changed["collections"]) == ([], None)
+    assert Conversation.objects.get().scope_documents == [document.id]
+    assert client.patch(f"{URL}/{made['id']}", {"documents": None}).json()["documents"] is None
+
+
 @pytest.mark.parametrize(
     "values", [{"title": "x" * 201}, {"documents": ["no id"]}, {"documents": "x"}, {"collections": [None]}]
 )

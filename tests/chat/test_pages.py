@@ -1,5 +1,6 @@
 """The chat's pages: as owner, stranger and anonymous; with and without JavaScript; always as many queries."""
 
+import re
 import uuid
 from html.parser import HTMLParser
 
@@ -191,6 +192,26 @@ def test_a_scope_whose_documents_are_gone_does_not_look_like_the_whole_library(t
     page = site.get(f"/chat/{talk.id}/").content.decode()
     assert "Whole library" not in page
     assert "deleted documents" in page
+
+
+def test_a_new_chat_about_what_is_gone_is_told_and_not_asked_to_the_whole_library(library, site):
+    address = f"/?documents={uuid.uuid4()}"
+    page = site.get(address).content.decode()
+    assert "deleted documents" in page
+    assert "Whole library" not in page
+    (form,) = re.findall(r'<form class="composer".*?</form>', page, re.S)
+    sent = re.findall(r'name="(documents|collections)" value="([^"]+)"', form)
+    for chosen in (dict(sent), {"documents": str(uuid.uuid4())}, {"collections": str(uuid.uuid4())}):
+        response = site.post("/chat/ask/", {"content": QUESTION, "next": address, **chosen}, follow=True)
+        (told,) = response.context["messages"]
+        assert "no longer in your library" in str(told)
+    assert not Conversation.objects.exists()
+
+
+def test_a_conversation_given_only_what_is_gone_is_about_nothing(talk, site):
+    site.post(reverse("chat-scope-of", args=[talk.id]), {"documents": str(uuid.uuid4())})
+    talk.refresh_from_db()
+    assert (talk.scope_collections, talk.scope_documents) == (None, [])
 
 
 def test_pinned_ones_come_first_archived_ones_apart_and_search_finds_all(owner, site, talk):
