@@ -37,6 +37,10 @@ class TextBuilder:
         """What is added from here on stands on a page (slide, sheet, part) of its own."""
         self._pages.append(Page(len(self._pages) + 1, self._length, self._length, label))
 
+    @property
+    def holds_text(self) -> bool:
+        return bool(self._parts)
+
     def warn(self, sentence: str) -> None:
         """Tell people once about something in the file that is not read."""
         if sentence not in self._warnings:

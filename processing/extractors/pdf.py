@@ -13,6 +13,7 @@ from typing import Final
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
+from processing.extractors import recognition
 from processing.extractors.blocks import SEPARATOR, Report, clean, refuse_too_long
 from processing.extractors.pdf_text import PageText, Paragraph, read_page
 from ragsite.extraction import Block, BlockKind, Extraction, ExtractionRefused, Limits, Page
@@ -33,10 +34,14 @@ _DIGITS = re.compile(r"\d+")
 _TICK_BOXES = re.compile(r"[☐☑☒]")
 _BOLD_NAME = re.compile(rb"bold|black|heavy|demi|-medi\b|cmbx", re.IGNORECASE)
 
+_RECOGNITION_DPI: Final = 150
+_RECOGNITION_PIXELS: Final = 12_000_000
+
+NO_RECOGNITION: Final = "text recognition (OCR) is not installed on this site"
 NO_TEXT: Final = (
-    "No text was found in this PDF. It looks like a scan, and text recognition (OCR) is not installed on this site. "
-    "Upload a version with a text layer."
+    f"No text was found in this PDF. It looks like a scan, and {NO_RECOGNITION}. Upload a version with a text layer."
 )
+NOTHING_RECOGNISED: Final = "No text was found in this PDF, also not by text recognition (OCR)."
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class _Reading:
     pages: list[Page] = field(default_factory=list)
     passages: list[_Passage] = field(default_factory=list)
     length: int = 0
+    unread: list[int] = field(default_factory=list)
+    """Pages that are pictures and could not be recognised."""
 
 
 @contextmanager
@@ -93,17 +100,35 @@ def extract(data: mmap | bytes, limits: Limits, report: Report) -> Extraction:
     with open_pdf(data) as document:
         count = len(document)
         _refuse_too_many(count, limits)
-        reading = _Reading()
+        reading, scans = _Reading(), _Scans(limits)
         for index in range(count):
-            _read_one(document, index, reading)
+            _read_one(document, index, reading, scans)
             refuse_too_long(reading.length, limits)
             report((index + 1) / count, index + 1)
         metadata = _metadata(document)
     if not reading.passages:
-        raise ExtractionRefused("no_text", NO_TEXT)
+        raise ExtractionRefused("no_text", NOTHING_RECOGNISED if recognition.is_loaded() else NO_TEXT)
     text, blocks = "".join(reading.parts), _blocks(reading.passages)
     title = metadata.get("title") or _title(reading.passages, blocks)
-    return Extraction(text, reading.pages, blocks, title, count, metadata)
+    return Extraction(text, reading.pages, blocks, title, count, metadata, warnings=_warnings(reading.unread))
+
+
+def _warnings(unread: list[int]) -> list[str]:
+    if not unread:
+        return []
+    why = "recognising them took longer than is allowed" if recognition.is_loaded() else NO_RECOGNITION
+    return [f"Not read, because these pages are pictures and {why}: {_ranges(unread)}."]
+
+
+def _ranges(numbers: list[int]) -> str:
+    """``2, 5–9`` for ascending numbers."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in runs)
 
 
 def _refuse_too_many(count: int, limits: Limits) -> None:
@@ -116,7 +141,7 @@ def _refuse_too_many(count: int, limits: Limits) -> None:
         )
 
 
-def _read_one(document: pdfium.PdfDocument, index: int, reading: _Reading) -> None:
+def _read_one(document: pdfium.PdfDocument, index: int, reading: _Reading, scans: "_Scans") -> None:
     """Append one page; a page that cannot be read counts as empty."""
     start = reading.length
     try:
@@ -126,6 +151,9 @@ def _read_one(document: pdfium.PdfDocument, index: int, reading: _Reading) -> No
         return
     textpage = page.get_textpage()
     content = read_page(page, textpage)
+    if not content.text and scans.is_one(page):
+        _recognise_one(page, index, reading, scans)
+        return
     if content.text and reading.parts:
         reading.parts.append(SEPARATOR)
         start += len(SEPARATOR)
@@ -135,6 +163,47 @@ def _read_one(document: pdfium.PdfDocument, index: int, reading: _Reading) -> No
     reading.passages += _passages(textpage, content, start, index + 1)
     textpage.close()
     page.close()
+
+
+@dataclass
+class _Scans:
+    """Pages that are pictures, read by text recognition where it is installed and while there is time."""
+
+    limits: Limits
+
+    def __post_init__(self) -> None:
+        self._budget = recognition.Budget(self.limits)
+
+    def is_one(self, page: pdfium.PdfPage) -> bool:
+        """Whether a page without text shows a picture, which may hold some."""
+        return next(iter(page.get_objects(filter=(pdfium_c.FPDF_PAGEOBJ_IMAGE,), max_depth=3)), None) is not None
+
+    def read(self, page: pdfium.PdfPage) -> Extraction | None:
+        """The page's text; None where it cannot be had."""
+        if not recognition.is_loaded() or self._budget.is_spent():
+            return None
+        width, height = page.get_size()
+        scale = min(_RECOGNITION_DPI / 72, (_RECOGNITION_PIXELS / (width * height)) ** 0.5)
+        return recognition.read(page.render(scale=scale).to_pil(), self.limits)
+
+
+def _recognise_one(page: pdfium.PdfPage, index: int, reading: _Reading, scans: _Scans) -> None:
+    """Append a page that is a picture."""
+    found = scans.read(page)
+    if found is None:
+        reading.unread.append(index + 1)
+    text = found.text if found else ""
+    start = reading.length
+    if text and reading.parts:
+        reading.parts.append(SEPARATOR)
+        start += len(SEPARATOR)
+    reading.parts.append(text)
+    reading.length = start + len(text)
+    reading.pages.append(Page(index + 1, start, reading.length))
+    for block in found.blocks if found else []:
+        inner, is_table = text[block.start : block.end], block.kind == "table"
+        place = (start + block.start, start + block.end, index + 1)
+        reading.passages.append(_Passage(*place, inner[: _HEADING_LENGTH + 1], 0.0, 1, is_table, False, False))
 
 
 def _label(document: pdfium.PdfDocument, index: int) -> str | None:

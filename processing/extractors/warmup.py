@@ -23,6 +23,7 @@ from processing.extractors import (
     pdf_pictures,
     plain_text,
     pptx,
+    recognition,
     rtf,
     xls,
     xlsx,
@@ -42,6 +43,7 @@ def warm_up() -> None:
     for module in pkgutil.iter_modules(encodings.__path__):
         if module.name not in _NOT_ELSEWHERE:
             importlib.import_module(f"encodings.{module.name}")
+    recognition.load()
     plain_text.extract("größer\n\nals".encode("cp1252") * 20, Limits(), _ignore)
     csv_table.extract(b"name,size\na,1\n", Limits(), _ignore)
     html.extract(b"<h1>warm</h1><p>up</p>", Limits(), _ignore)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from processing.extractors.operations import OPERATIONS
 from processing.extractors.warmup import warm_up
-from processing.sandbox.confinement import confine_service, mapped_bytes
+from processing.sandbox.confinement import confine_service, mapped_and_resident_bytes
 from processing.sandbox.job import Operation, Surroundings
 from processing.sandbox.service import Service, listen
 
@@ -48,10 +48,10 @@ def _operations(extra_modules: list[str]) -> dict[str, Operation]:
 def _confine(operations: dict[str, Operation]) -> Surroundings:
     """Take what children need while it can still be had, then give up the machine."""
     _be_first_to_go()
-    mapped, null_device = mapped_bytes(), os.open(os.devnull, os.O_RDWR)
+    (mapped, resident), null_device = mapped_and_resident_bytes(), os.open(os.devnull, os.O_RDWR)
     measures = confine_service()
     gc.freeze()  # children share the warm pages instead of copying them when they collect
-    return Surroundings(operations, measures, mapped, os.getpid(), null_device)
+    return Surroundings(operations, measures, mapped, resident, os.getpid(), null_device)
 
 
 def _parse_arguments() -> argparse.Namespace:

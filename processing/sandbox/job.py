@@ -74,6 +74,8 @@ class Surroundings:
     operations: dict[str, Operation]
     measures: dict[str, bool]
     mapped_bytes: int
+    resident_bytes: int
+    """In memory when the service was warm; children begin with as much."""
     pid: int
     null_device: int
     """Open for reading and writing: it could not be opened any more."""

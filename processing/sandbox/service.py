@@ -146,7 +146,7 @@ class Service:
         os.close(client.process)
         client.pid = client.process = None
         if os.WIFSIGNALED(status):
-            _tell(client, *_reason(client, os.WTERMSIG(status), usage))
+            _tell(client, *_reason(client, os.WTERMSIG(status), usage, self._surroundings.resident_bytes))
         elif os.WEXITSTATUS(status) != 0:
             logger.error("a job could not be set up: exit code %s", os.WEXITSTATUS(status))
         self._drop(client)
@@ -195,12 +195,12 @@ def _close_file(client: _Client) -> None:
         client.file = None
 
 
-def _reason(client: _Client, signal_number: int, usage: resource.struct_rusage) -> tuple[str, str]:
-    """Why a child was killed, as a refusal's code and detail."""
+def _reason(client: _Client, signal_number: int, usage: resource.struct_rusage, inherited: int) -> tuple[str, str]:
+    """Why a child was killed, as a refusal's code and detail; ``inherited`` bytes it had from the service."""
     if client.timed_out or signal_number == signal.SIGXCPU:
         return "timeout", "Reading the file took longer than is allowed. Split it into smaller files and upload those."
     allowed = client.request.limits.memory_bytes if client.request else 0
-    if signal_number == signal.SIGKILL or usage.ru_maxrss * 1024 > allowed / 2:
+    if signal_number == signal.SIGKILL or usage.ru_maxrss * 1024 - inherited > allowed / 2:
         return "out_of_memory", OUT_OF_MEMORY
     return "broken", BROKEN
 
