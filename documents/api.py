@@ -35,6 +35,7 @@ from documents.serializers import (
     UploadSerializer,
 )
 from ragsite.accounts.callers import caller
+from ragsite.accounts.models import IdempotencyKey
 from ragsite.api.idempotency import idempotent
 from ragsite.api.problems import Problem
 from ragsite.api.throttling import UploadThrottle
@@ -119,7 +120,15 @@ class DocumentListView(generics.ListAPIView[Document]):
         except services.Gone as error:
             raise Http404 from error
         code = status.HTTP_201_CREATED if upload.created else status.HTTP_200_OK
+        claim = request.idempotency  # type: ignore[attr-defined]
+        if claim:  # the id alone: what a document was called must not outlive it
+            claim.finish(code, {"id": upload.document.id})
         return Response(_shown(upload.document), status=code)
+
+    def replay(self, request: Request, row: IdempotencyKey) -> Response | None:
+        """The document that a request has made, as it is now; None when it was deleted since."""
+        document = Document.objects.for_user(caller(request)).filter(id=(row.body or {}).get("id")).first()
+        return Response(_shown(document), status=row.status) if document else None
 
 
 def _owned_collections(request: Request, ids: Sequence[UUID]) -> list[Collection]:

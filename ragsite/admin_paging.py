@@ -4,6 +4,7 @@ Django's admin counts every row to number the pages: seconds on millions of rows
 planner's estimate, and a filtered one is counted up to a bound.
 """
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, cast
 
@@ -66,6 +67,6 @@ class BigTableAdmin(admin.ModelAdmin):
         return lookup in ROW_LOOKUPS or lookup in self._filter_lookups(request)
 
     def _filter_lookups(self, request: HttpRequest) -> set[str]:
-        entries = self.get_list_filter(request)
+        entries: Iterable[Any] = self.get_list_filter(request)
         names = [entry if isinstance(entry, str) else entry[0] for entry in entries]
         return {f"{name}{suffix}" for name in names for suffix in FILTER_SUFFIXES}

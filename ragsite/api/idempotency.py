@@ -52,7 +52,8 @@ def idempotent(handler: Handler) -> Handler:
     """For the ``post`` or ``create`` of an API view.
 
     A view whose result is not its response's JSON (a stream) calls ``request.idempotency.finish(201, {...})`` in its
-    transaction, and has ``replay(request, row, *args, **kwargs)`` to answer from what it kept.
+    transaction, and has ``replay(request, row, *args, **kwargs)`` to answer from what it kept; None says that the
+    result was deleted since, and the request runs anew.
     """
 
     @extend_schema(parameters=[PARAMETER])
@@ -65,9 +66,11 @@ def idempotent(handler: Handler) -> Handler:
         row, claimed = claim(request, key)
         if not claimed:
             replay = getattr(view, "replay", _replay)
-            response: HttpResponseBase = replay(request, row, *args, **kwargs)
-            response["Idempotency-Replayed"] = "true"
-            return response
+            response: HttpResponseBase | None = replay(request, row, *args, **kwargs)
+            if response is not None:
+                response["Idempotency-Replayed"] = "true"
+                return response
+            _claim_again(row)
         return _run(Claim(row), handler, view, request, *args, **kwargs)
 
     return wrapper
@@ -114,6 +117,14 @@ def _take_over(row: IdempotencyKey) -> bool:
     before, row.claimed_at = row.claimed_at, timezone.now()
     seen = IdempotencyKey.objects.filter(pk=row.pk, status=None, claimed_at=before)
     return before < row.claimed_at - row.CLAIM_LASTS and seen.update(claimed_at=row.claimed_at) == 1
+
+
+def _claim_again(row: IdempotencyKey) -> None:
+    """Take a finished row for another run. Raises Problem 409 when another request was first."""
+    seen = IdempotencyKey.objects.filter(pk=row.pk, claimed_at=row.claimed_at).exclude(status=None)
+    row.status, row.claimed_at = None, timezone.now()
+    if not seen.update(status=None, body=None, claimed_at=row.claimed_at):
+        raise _in_progress()
 
 
 def _in_progress() -> Problem:

@@ -8,8 +8,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from documents import services
 from documents.models import Chunk, Collection, Document, DocumentText, Embedding, Membership
-from ragsite.accounts.models import User
+from ragsite.accounts.models import IdempotencyKey, User
 
 MARKDOWN = "# Rivers\n\nThe Amazon flows through Peru.\n"
 
@@ -159,6 +160,25 @@ def test_a_database_that_fails_leaves_no_file_behind(owner, api, monkeypatch):
     assert real is not None
     folder = default_storage.path(str(owner.pk))
     assert not [path for path in __import__("pathlib").Path(folder).rglob("*") if path.is_file()]
+
+
+def test_the_key_of_a_deleted_document_uploads_it_anew_and_keeps_no_name(owner, api):
+    client = api(owner)
+
+    def send():
+        file = SimpleUploadedFile("secret name.txt", b"one")
+        return client.post("/api/v1/documents", {"file": file}, format="multipart", HTTP_IDEMPOTENCY_KEY="key-1")
+
+    first = send().json()
+    assert "secret" not in str(list(IdempotencyKey.objects.values_list("body", "request_line", "key")))
+    services.delete_documents(owner_id=owner.id, documents=[first["id"]])
+    again = send()
+    assert again.status_code == 201
+    assert "Idempotency-Replayed" not in again
+    assert again.json()["id"] != first["id"]
+    replayed = send()
+    assert replayed["Idempotency-Replayed"] == "true"
+    assert replayed.json()["id"] == again.json()["id"]
 
 
 def test_an_idempotency_key_gives_the_first_document_again(owner, api):

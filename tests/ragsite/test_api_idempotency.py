@@ -187,3 +187,15 @@ def test_a_key_takes_three_queries_more(client, django_assert_num_queries):
         send(client, key="second")
     with django_assert_num_queries(2):  # token; the key
         send(client, key="second")
+
+
+def test_of_two_that_would_run_anew_what_was_deleted_one_does(client, monkeypatch):
+    send(client)
+
+    def gone(view, request, row, **kwargs):
+        IdempotencyKey.objects.update(status=None, claimed_at=timezone.now())  # the other one was quicker
+        return None
+
+    monkeypatch.setattr(CountingView, "replay", gone, raising=False)
+    assert send(client).json()["code"] == "idempotency_in_progress"
+    assert len(CountingView.made) == 1
