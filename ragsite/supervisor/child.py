@@ -52,22 +52,21 @@ class Child:
         self._started_at = time.monotonic()
 
     def read_lines(self) -> Iterator[str]:
-        """The whole lines that have arrived; a line without end is cut."""
-        for chunk in self._chunks():
-            *lines, self._rest = (self._rest + chunk).split(b"\n")
-            yield from (line.decode(errors="replace").rstrip("\r") for line in lines)
-            if len(self._rest) > LONGEST_LINE:
-                yield self._flush()
+        """The whole lines that have arrived, not all of a flood at once; a line without end is cut."""
+        *lines, self._rest = (self._rest + self._read()).split(b"\n")
+        yield from (line.decode(errors="replace").rstrip("\r") for line in lines)
+        if len(self._rest) > LONGEST_LINE:
+            yield self._flush()
 
     def is_of_use(self, line: str) -> bool:
         return bool(line) and not any(noise in line for noise in self.program.noise)
 
-    def _chunks(self) -> Iterator[bytes]:
+    def _read(self) -> bytes:
+        """Once, as much as a pipe holds: a child that never stops writing leaves time for signals and others."""
         try:
-            while chunk := os.read(self.descriptor, 65_536):
-                yield chunk
+            return os.read(self.descriptor, 65_536)
         except BlockingIOError:
-            pass
+            return b""
 
     def _flush(self) -> str:
         rest, self._rest = self._rest, b""

@@ -1,4 +1,4 @@
-"""The supervisor's one thread: waits for lines, deaths, signals and the time of the next restart."""
+"""The supervisor's main thread: waits for lines, deaths, signals and the time of the next restart."""
 
 import os
 import selectors
@@ -10,11 +10,10 @@ from types import FrameType
 from ragsite.embedded.errors import CannotStart
 from ragsite.embedded.program import Program
 from ragsite.supervisor.child import Child
-from ragsite.supervisor.output import Output
+from ragsite.supervisor.output import NAME, Output
 
 STOP_SECONDS = 8.0
 KILL_SECONDS = 3.0
-NAME = "ragsite"
 
 
 class StopRequested(Exception):

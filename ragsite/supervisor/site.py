@@ -55,7 +55,9 @@ def up() -> int:
             raise already_running(layout, lock.holder())
         stack.callback(lock.release)
         listener = stack.enter_context(listen(address.host, address.port))
-        supervisor = Supervisor(Output())
+        output = Output()
+        stack.callback(output.close)
+        supervisor = Supervisor(output)
         stack.callback(supervisor.stop, STOP_ORDER)
         stack.callback(listener.close)  # first: nobody should wait in the queue of a site that stops
         try:

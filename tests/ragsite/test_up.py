@@ -1,5 +1,6 @@
 """`manage.py up` as people run it: a real start, every process killed, the supervisor too, and what stops a start."""
 
+import fcntl
 import os
 import pwd
 import re
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -301,8 +303,8 @@ def test_an_ordinary_user_can_run_the_site(built_model: None, layout: Layout) ->
         assert {path.name for path in Path(parent).iterdir()} == {"var"}
 
 
-def supervise(script: str) -> str:
-    """The output of a script that has a `supervisor`; a process of its own, for it takes over signals and children."""
+def supervisor_process(script: str, stderr: int | None = None) -> "subprocess.Popen[str]":
+    """A script that has a `supervisor`; a process of its own, for it takes over signals and children."""
     start = (
         "import signal, time\n"
         "from ragsite.embedded.program import Program\n"
@@ -314,16 +316,16 @@ def supervise(script: str) -> str:
         "    while time.monotonic() < end: supervisor.pump(0.02)\n"
         "supervisor = loop.Supervisor(Output())\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", start + script],
-        cwd=PROJECT_DIR,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    command = [sys.executable, "-c", f"{start}{script}\nsupervisor.output.close()"]
+    return subprocess.Popen(command, cwd=PROJECT_DIR, stdout=subprocess.PIPE, stderr=stderr, text=True)
+
+
+def supervise(script: str) -> str:
+    """What the script writes."""
+    with supervisor_process(script, stderr=subprocess.PIPE) as process:
+        output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, errors
+    return output
 
 
 def test_who_dies_again_and_again_waits_longer_and_longer() -> None:
@@ -381,6 +383,40 @@ def test_a_line_without_end_is_cut_and_odd_bytes_do_no_harm() -> None:
     assert first == "odd      | \ufffd"
     assert sum(line.count("x") for line in rest) == 100_000
     assert max(len(line) for line in rest) < 100_000
+
+
+def test_a_paused_reader_stops_nothing_and_is_told_later_how_many_lines_are_missing() -> None:
+    script = (
+        "import sys, time\n"
+        "for _ in range(20_000): supervisor.output.line('web', 'x' * 100)\n"
+        "print('written', file=sys.stderr, flush=True)\n"
+        "while not supervisor.output._lines.empty(): time.sleep(0.01)\n"
+        "supervisor.output.line('web', 'last')\n"
+    )
+    with supervisor_process(script, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        assert process.stdout
+        assert process.stderr.readline() == "written\n"  # and nobody has read a line
+        lines = process.stdout.read().splitlines()
+    assert process.returncode == 0
+    missing = [int(line.split()[2]) for line in lines if "lines are left out here" in line]
+    assert len(lines) - len(missing) + sum(missing) == 20_001
+    assert sum(missing) > 10_000
+    assert lines[-1] == "web      | last"
+
+
+def test_sigterm_stops_a_flooded_supervisor_whose_lines_nobody_reads() -> None:
+    script = "supervisor.start(shell('flood', 'exec yes'))\nsupervisor.run()\nsupervisor.stop([])\n"
+    with supervisor_process(script) as process:
+        assert process.stdout
+        assert until(lambda: pipe_is_full(process.stdout.fileno()))
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
+def pipe_is_full(descriptor: int) -> bool:
+    waiting = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
+    return int.from_bytes(waiting, sys.byteorder) > 60_000
 
 
 def test_a_program_that_cannot_be_started_is_told_and_tried_again() -> None:
