@@ -127,7 +127,8 @@ class DocumentListView(generics.ListAPIView[Document]):
 
     def replay(self, request: Request, row: IdempotencyKey) -> Response | None:
         """The document that a request has made, as it is now; None when it was deleted since."""
-        document = Document.objects.for_user(caller(request)).filter(id=(row.body or {}).get("id")).first()
+        kept: dict[str, str] = row.body or {}
+        document = Document.objects.for_user(caller(request)).filter(id=kept["id"]).first()
         return Response(_shown(document), status=row.status) if document else None
 
 

@@ -169,6 +169,8 @@ class PostgresServer:
             "password_encryption": "scram-sha-256",
             "log_line_prefix": "%q%u@%d ",
             "log_checkpoints": "off",
+            "log_min_error_statement": "panic",  # statements, and rows in DETAIL, hold what people have written
+            "log_error_verbosity": "terse",
             "log_timezone": "UTC",
             "timezone": "UTC",
         }
