@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,7 @@ class Layout:
         if self.run_dir.stat().st_uid != os.geteuid() and not self.run_dir.is_relative_to(self.data_dir):
             # in the temporary folder anybody could have made it first, to listen in our place
             raise PermissionError(errno.EPERM, "it belongs to another user", str(self.run_dir))
+        _close_to_others(self.data_dir)
 
     @cached_property
     def run_dir(self) -> Path:
@@ -120,3 +122,10 @@ class Layout:
     def redis_url(self) -> str:
         """The embedded Valkey as a URL."""
         return f"unix://:{self.secret('valkey_password')}@{self.valkey_socket}?db=0"
+
+
+def _close_to_others(folder: Path) -> None:
+    """Mode 0700 for a folder that was there before, if it is ours. One with the sticky bit is meant for all: /tmp."""
+    state = folder.stat()
+    if state.st_uid == os.geteuid() and state.st_mode & 0o077 and not state.st_mode & stat.S_ISVTX:
+        folder.chmod(0o700)

@@ -104,6 +104,28 @@ def test_the_servers_listen_on_their_sockets_only_and_want_their_passwords(clust
         assert redis.from_url(cluster.redis_url).config_get("port") == {"port": "0"}
 
 
+def test_the_log_tells_what_failed_without_what_people_have_written(cluster: Layout) -> None:
+    log = cluster.run_dir / "servers.log"
+    with run_both(cluster):
+        with pytest.raises(psycopg2.errors.NotNullViolation):
+            ask(cluster, "CREATE TEMP TABLE t (a text, b text NOT NULL); INSERT INTO t VALUES ('a secret text', NULL)")
+        assert until(lambda: "violates not-null constraint" in log.read_text())
+    assert "a secret text" not in log.read_text()
+
+
+def test_a_data_folder_that_was_there_is_closed_to_others(instance: Layout) -> None:
+    instance.data_dir.chmod(0o755)
+    instance.create()
+    assert instance.data_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_is_meant_for_all_stays_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    Layout(tmp_path).create()
+    assert tmp_path.stat().st_mode & 0o7777 == 0o1777
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.iterdir())
+
+
 def test_no_password_can_be_read_from_a_command_line(cluster: Layout) -> None:
     arguments = [service.program.argv for service in servers(cluster)]
     secrets = {cluster.secret(name) for name in ("postgres_password", "valkey_password")}
