@@ -36,6 +36,7 @@ class Mirror:
         self.log = EventLog()
         self.readers = 0
         self.silent_since: float | None = None
+        self.is_dead = False
         self._seen_over = False
 
     def is_over(self, status: str, valkey_is_down: bool) -> bool:
@@ -48,16 +49,20 @@ class Mirror:
 
 
 class Board:
-    """One thread writes what is produced here and reads what is followed here: one round trip to Valkey per tick."""
+    """One thread writes what is produced here and reads what is followed here: one round trip to Valkey per tick.
+
+    Another one speaks with the database, which may let it wait for seconds.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[UUID, RunningAnswer] = {}
         self._mirrors: dict[UUID, Mirror] = {}
         self._work = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._look_now = threading.Event()
+        self._threads: dict[str, threading.Thread] = {}
         self._last_stop = b""
-        self._checked_at = 0.0
+        self._valkey_failed = False
         self._valkey_again_at = 0.0
 
     # --- What others ask of it ----------------------------------------------------------------------------------------
@@ -110,126 +115,146 @@ class Board:
             with self._lock:
                 mirror.readers -= 1
 
-    # --- The thread ---------------------------------------------------------------------------------------------------
+    # --- The threads --------------------------------------------------------------------------------------------------
     def _wake(self) -> None:
         self._work.set()
         with self._lock:
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="answers", daemon=True)
-                thread.start()
-                self._thread = thread
+            for name, target in (("answers", self._flush), ("answers-database", self._look_after)):
+                if name not in self._threads:
+                    thread = threading.Thread(target=target, name=name, daemon=True)
+                    thread.start()
+                    self._threads[name] = thread
 
-    def _run(self) -> None:
+    def _flush(self) -> None:
         while True:
             self._work.wait()
             started = time.monotonic()
             try:
-                self._tick(started)
+                if started >= self._valkey_again_at:
+                    self._exchange(started)
+                self._clear(started)
             except Exception:
                 logger.exception("the answers' flusher failed; it goes on")
             time.sleep(max(0.0, started + TICK_SECONDS - time.monotonic()))
 
-    def _tick(self, now: float) -> None:
-        if now >= self._valkey_again_at:
-            self._exchange(now)
-        if now >= self._checked_at + ALIVE_EVERY_SECONDS:
-            self._checked_at = now
-            self._check_database()
-        self._clear(now)
+    def _look_after(self) -> None:
+        while True:
+            self._work.wait()
+            try:
+                self._bury_dead()
+                self._check_database()
+            except DATABASE_AWAY as error:
+                logger.warning("running answers cannot be checked, the database is down: %s", type(error).__name__)
+            except Exception:
+                logger.exception("checking the answers failed; it goes on")
+            finally:
+                release_connection()
+            self._look_now.wait(ALIVE_EVERY_SECONDS)
+            self._look_now.clear()
 
+    # --- Valkey -------------------------------------------------------------------------------------------------------
     def _exchange(self, now: float) -> None:
-        """Write and read Valkey in one round trip."""
+        """Write and read Valkey in one round trip. One command that it refuses counts as if it were down."""
         answers = [answer for answer in list(self._running.values()) if answer.shared]
         mirrors = [mirror for mirror in list(self._mirrors.values()) if not mirror.log.ended]
         try:
+            if self._valkey_failed:  # what is there already is not given up before Valkey takes writes again
+                streams.probe(streams.redis())
             with streams.redis().pipeline(transaction=False) as pipeline:
-                stops_after = b"(" + self._last_stop if self._last_stop else b"-"
-                pipeline.xrange(streams.stops_key(), min=stops_after)
-                for mirror in mirrors:
-                    streams.read_after(pipeline, mirror.id, len(mirror.log))
-                    pipeline.exists(streams.alive_key(mirror.id))
-                written = [(answer, self._write(pipeline, answer, now)) for answer in answers]
+                self._ask(pipeline, mirrors)
+                written = [self._write(pipeline, answer, now) for answer in answers]
                 replies = pipeline.execute(raise_on_error=False)
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
         except streams.RedisError as error:
             self._valkey_is_down(now, error)
             return
-        for answer, published in written:
-            answer.published = published
+        self._valkey_failed = False
+        for answer, (events, place) in zip(answers, written, strict=True):
+            _note_published(answer, events, replies[place])
         self._obey_stops(replies[0])
         for mirror, entries, alive in zip(mirrors, replies[1::2], replies[2::2], strict=False):
             self._reflect(mirror, entries, alive, now)
 
-    def _write(self, pipeline: Any, answer: RunningAnswer, now: float) -> int:
-        """Queue what is new of an answer; returns how many of its events are there afterwards."""
+    def _ask(self, pipeline: Any, mirrors: list[Mirror]) -> None:
+        """Queue what is to be read."""
+        stops_after = b"(" + self._last_stop if self._last_stop else b"-"
+        pipeline.xrange(streams.stops_key(), min=stops_after)
+        for mirror in mirrors:
+            streams.read_after(pipeline, mirror.id, len(mirror.log))
+            pipeline.exists(streams.alive_key(mirror.id))
+        if any(mirror.silent_since is not None for mirror in mirrors):  # silent, or not able to give a sign?
+            streams.probe(pipeline)
+
+    def _write(self, pipeline: Any, answer: RunningAnswer, now: float) -> tuple[int, slice]:
+        """Queue what is new of an answer; returns how many events that is, and where the replies will stand."""
         finished = answer.finished_at is not None
         events = answer.unpublished()
+        first = len(pipeline)
         streams.add(pipeline, answer.id, events)
+        place = slice(first, len(pipeline))
         if finished and events:
             streams.close(pipeline, answer.id)
         elif now >= answer.alive_until:
             streams.keep_alive(pipeline, answer.id)
             answer.alive_until = now + ALIVE_EVERY_SECONDS
-        return answer.published + len(events)
+        return len(events), place
 
     def _valkey_is_down(self, now: float, error: Exception) -> None:
-        logger.warning("answers are not shared between processes, Valkey is down: %s", type(error).__name__)
+        if not self._valkey_failed:
+            logger.warning("answers are not shared between processes, Valkey is down: %s", error)
+        self._valkey_failed = True
         self._valkey_again_at = now + VALKEY_PAUSE_SECONDS
         for answer in list(self._running.values()):
             answer.alive_until = 0.0  # when it is back, all is written again: it may have come back empty
             answer.published = 0
         for mirror in list(self._mirrors.values()):
-            mirror.silent_since = None
+            mirror.silent_since, mirror.is_dead = None, False
 
-    def _obey_stops(self, entries: streams.Entries | Exception) -> None:
-        if isinstance(entries, Exception):
-            return
+    def _obey_stops(self, entries: streams.Entries) -> None:
         for number, fields in entries:
             self._last_stop = number
             if answer := self.get(UUID(fields[b"answer"].decode())):
                 answer.stop.set(StopReason.STOPPED)
 
-    def _reflect(
-        self, mirror: Mirror, entries: streams.Entries | Exception, alive: int | Exception, now: float
-    ) -> None:
-        if isinstance(entries, Exception) or isinstance(alive, Exception):
-            return
-        events = streams.parsed(entries)
-        if events and events[0].id == len(mirror.log) + 1:  # else Valkey lost a part: the database will have it whole
+    def _reflect(self, mirror: Mirror, entries: streams.Entries, alive: int, now: float) -> None:
+        events = streams.parsed(entries, len(mirror.log))
+        if events:  # what comes after a gap waits until it is filled, or the database has the whole answer
             mirror.log.extend(events)
         if alive or mirror.log.ended:
-            mirror.silent_since = None
+            mirror.silent_since, mirror.is_dead = None, False
         elif mirror.silent_since is None:
             mirror.silent_since = now
-        elif now - mirror.silent_since > SILENCE_SECONDS:
-            self._bury(mirror)
+        elif now - mirror.silent_since > SILENCE_SECONDS and not mirror.is_dead:
+            mirror.is_dead = True
+            self._look_now.set()
 
-    def _bury(self, mirror: Mirror) -> None:
-        try:
-            mark_interrupted(mirror.id)
-            mirror.log.end()
-        finally:
-            release_connection()
+    # --- The database -------------------------------------------------------------------------------------------------
+    def _bury_dead(self) -> None:
+        for mirror in list(self._mirrors.values()):
+            if not mirror.is_dead or mirror.log.ended:
+                continue
+            try:
+                mark_interrupted(mirror.id)
+                mirror.log.end()
+            except streams.RedisError:
+                logger.warning("a dead answer is not marked yet, Valkey is down")
 
     def _check_database(self) -> None:
         """Stop what may not go on: stopped while Valkey was down, deleted, or of a deactivated owner."""
         answers = [answer for answer in list(self._running.values()) if answer.finished_at is None]
         mirrors = list(self._mirrors.values())
-        try:
-            rows = Message.objects.filter(id__in=[a.id for a in answers if a.stored] + [m.id for m in mirrors])
-            found = {row[0]: row[1:] for row in rows.values_list("id", "status", "stop_requested", "owner__is_active")}
-            owners = get_user_model().objects.filter(id__in={answer.owner_id for answer in answers}, is_active=True)
-            active = set(owners.values_list("id", flat=True))
-        except DATABASE_AWAY as error:
-            logger.warning("running answers cannot be checked, the database is down: %s", type(error).__name__)
-            return
-        finally:
-            release_connection()
+        rows = Message.objects.filter(id__in=[a.id for a in answers if a.stored] + [m.id for m in mirrors])
+        found = {row[0]: row[1:] for row in rows.values_list("id", "status", "stop_requested", "owner__is_active")}
+        owners = get_user_model().objects.filter(id__in={answer.owner_id for answer in answers}, is_active=True)
+        active = set(owners.values_list("id", flat=True))
         for answer in answers:
             if reason := _reason_to_stop(answer, found.get(answer.id), answer.owner_id in active):
                 answer.stop.set(reason)
         for mirror in mirrors:
             status, _, is_active = found.get(mirror.id, ("deleted", False, False))
-            if not is_active or mirror.is_over(status, valkey_is_down=self._valkey_again_at > self._checked_at):
+            if not is_active or mirror.is_over(status, self._valkey_failed):
                 mirror.log.end()
 
     def _clear(self, now: float) -> None:
@@ -243,6 +268,15 @@ class Board:
                     del self._mirrors[mirror.id]
             if not self._running and not self._mirrors:
                 self._work.clear()
+
+
+def _note_published(answer: RunningAnswer, events: int, replies: list[Any]) -> None:
+    """Valkey took the events, or had lost the stream: then it gets all again.
+
+    Not what is over: its stream may have been removed because a document that it quotes was deleted.
+    """
+    lost = None in replies
+    answer.published = 0 if lost and answer.finished_at is None else answer.published + events
 
 
 def _reason_to_stop(

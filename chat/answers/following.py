@@ -32,10 +32,17 @@ def follow(message: Message, after: int = 0) -> Batches:
     """The events of a stored answer after one of them, wherever it is or was produced."""
     if message.status == Message.Status.RUNNING or board().get(message.id):
         return _follow_running(message, after)
-    known = streams.read(message.id)
-    if known and known[0].id == 1 and known[-1].is_last:
+    known = _shared(message)
+    if known and known[-1].is_last:
         return iter([known[after:]])
     return iter([replay(message, after)])
+
+
+def _shared(message: Message) -> list[Event]:
+    try:
+        return streams.read(message.id)
+    except streams.RedisError:
+        return []
 
 
 def _follow_running(message: Message, after: int) -> Batches:

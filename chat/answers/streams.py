@@ -56,15 +56,27 @@ def stops_key() -> str:
 
 
 def add(pipeline: Any, answer: UUID, events: Sequence[Event]) -> None:
-    """Queue the writing of events. An entry's id is the event's, so that writing twice cannot double it."""
+    """Queue the writing of events. The first one begins the stream anew.
+
+    Later ones are added only to a stream that is there: the reply is None where Valkey has lost it, so that no stream
+    begins in the middle. An entry's id is the event's.
+    """
     for event in events:
+        if event.id == 1:
+            pipeline.delete(stream_key(answer))
         pipeline.xadd(
             stream_key(answer),
             {"n": event.name, "d": event.payload},
             id=f"{event.id}-0",
+            nomkstream=event.id > 1,
             maxlen=MOST_EVENTS,
             approximate=True,
         )
+
+
+def probe(client: Any) -> None:
+    """Write something: what refuses it (no memory, a failed snapshot, a replica) refuses signs of life as well."""
+    client.set(_key("probe"), b"1", ex=ALIVE_SECONDS)
 
 
 def keep_alive(pipeline: Any, answer: UUID) -> None:
@@ -84,18 +96,17 @@ def read_after(pipeline: Any, answer: UUID, number: int) -> Any:
     return pipeline.xrange(stream_key(answer), min=f"({number}-0")
 
 
-def parsed(entries: Entries) -> list[Event]:
-    return [
+def parsed(entries: Entries, after: int) -> list[Event]:
+    """The events that follow on an event without a gap: Valkey may have lost some."""
+    events = [
         Event(int(number.split(b"-")[0]), fields[b"n"].decode(), fields[b"d"].decode()) for number, fields in entries
     ]
+    return [event for number, event in enumerate(events, after + 1) if event.id == number]
 
 
 def read(answer: UUID) -> list[Event]:
-    """All events of an answer that are there; none when Valkey is down."""
-    try:
-        return parsed(read_after(redis(), answer, 0))
-    except RedisError:
-        return []
+    """All events of an answer that are there from the first one on. Raises RedisError."""
+    return parsed(read_after(redis(), answer, 0), 0)
 
 
 def request_stop(answer: UUID) -> None:

@@ -25,9 +25,9 @@ def sweep() -> int:
     old = Message.objects.running().filter(created_at__lt=timezone.now() - YOUNG)
     try:
         dead = [identifier for identifier in old.values_list("id", flat=True) if _is_dead(identifier)]
+        return sum(mark_interrupted(identifier) for identifier in dead)
     except streams.RedisError:
         return 0
-    return sum(mark_interrupted(identifier) for identifier in dead)
 
 
 def bury_if_dead(answer: Message) -> bool:
@@ -35,12 +35,12 @@ def bury_if_dead(answer: Message) -> bool:
     if answer.created_at > timezone.now() - YOUNG:
         return False
     try:
-        dead = _is_dead(answer.id)
+        if not _is_dead(answer.id):
+            return False
+        mark_interrupted(answer.id)
     except streams.RedisError:
         return False
-    if dead:
-        mark_interrupted(answer.id)
-    return dead
+    return True
 
 
 def _is_dead(identifier: UUID) -> bool:
@@ -59,7 +59,10 @@ def _is_dead(identifier: UUID) -> bool:
 
 
 def mark_interrupted(identifier: UUID) -> bool:
-    """Store what the answer's stream holds. A producer that lives after all stores its whole answer over it."""
+    """Store what the answer's stream holds. A producer that lives after all stores its whole answer over it.
+
+    Raises RedisError.
+    """
     written = streams.read(identifier)
     with transaction.atomic():
         message = Message.objects.running().filter(id=identifier).select_for_update().first()

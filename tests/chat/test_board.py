@@ -1,11 +1,12 @@
 """Answers across processes: followed, stopped, interrupted. A second board in this process stands for another one."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg2
 import pytest
 from django.conf import LazySettings
 from django.utils import timezone
@@ -14,6 +15,7 @@ from rest_framework.test import APIClient
 from chat.answers import board as boards
 from chat.answers import following, streams
 from chat.answers.board import Board, board
+from chat.answers.events import Event
 from chat.answers.running import StopReason
 from chat.answers.sweeping import mark_interrupted, sweep
 from chat.models import Conversation, Message
@@ -23,6 +25,7 @@ from documents.models import Document
 from ragsite.accounts.models import User
 from tests.chat.conftest import Frames, ask, ask_streamed, new_conversation, use, wait_for
 from tests.load.mock_model import Server, Times, running_mock
+from tests.load.site import database_url
 
 Client = Callable[..., APIClient]
 
@@ -50,6 +53,26 @@ def valkey_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     nowhere = Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0))
     return lambda: monkeypatch.setattr(streams, "redis", lambda: nowhere)
+
+
+@pytest.fixture
+def valkey_refuses(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
+    """Call the first and Valkey reads but refuses to write, as with full memory or a failed snapshot; then the second.
+
+    By a user who may not write: the whole server is not this test's alone.
+    """
+    from redis import ConnectionPool, Redis
+
+    real, pool = streams.redis, streams.redis().connection_pool
+    real().acl_setuser("reader", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-set", "-xadd"])
+    reader = {**pool.connection_kwargs, "username": "reader", "password": "any"}
+    refusing = Redis(connection_pool=ConnectionPool(pool.connection_class, **reader))
+    monkeypatch.setattr(boards, "VALKEY_PAUSE_SECONDS", 0.05)
+    yield (
+        lambda: monkeypatch.setattr(streams, "redis", lambda: refusing),
+        lambda: monkeypatch.setattr(streams, "redis", real),
+    )
+    refusing.close()
 
 
 def begun(client: APIClient) -> tuple[Frames, Message]:
@@ -127,10 +150,109 @@ def test_what_valkey_missed_is_written_when_it_is_back(
     assert streams.read(message.id)[0].id == 1
 
 
+def test_what_valkey_refused_to_write_is_written_when_it_takes_writes_again(
+    owner: User, api: Client, library: dict[str, Document], slow_model: Server, valkey_refuses: Any
+) -> None:
+    refuse, take_again = valkey_refuses
+    frames, message = begun(api(owner))
+    wait_for(lambda: streams.read(message.id))
+    refuse()
+    wait_for(lambda: board()._valkey_failed)
+    before = streams.read(message.id)
+    assert before, "what was there is kept until it can be replaced"
+    for _ in range(3):
+        frames.until("token")
+    assert streams.read(message.id) == before
+    take_again()
+    wait_for(lambda: len(streams.read(message.id)) > len(before) + 3)
+    assert streams.read(message.id)[: len(before)] == before
+    stop_answer(message=message)
+
+
+def test_a_stream_that_valkey_has_lost_is_written_again_from_its_beginning(
+    owner: User, api: Client, library: dict[str, Document], slow_model: Server
+) -> None:
+    frames, message = begun(api(owner))
+    wait_for(lambda: streams.read(message.id))
+    streams.redis().delete(streams.stream_key(message.id))
+    frames.until("token")
+    assert wait_for(lambda: streams.read(message.id))[0].id == 1
+    stop_answer(message=message)
+
+
+def test_an_answer_that_cannot_give_a_sign_of_life_is_not_buried(
+    owner: User,
+    api: Client,
+    library: dict[str, Document],
+    slow_model: Server,
+    valkey_refuses: Any,
+    elsewhere: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refuse, take_again = valkey_refuses
+    monkeypatch.setattr(boards, "SILENCE_SECONDS", 1.0)
+    client = api(owner)
+    _, message = begun(client)
+    wait_for(lambda: streams.read(message.id))
+    refuse()
+    streams.redis().delete(streams.alive_key(message.id))  # it would expire within ten seconds
+    seen: list[Event] = []
+    follower = threading.Thread(target=lambda: elsewhere(lambda: [seen.extend(b) for b in following.follow(message)]))
+    follower.start()
+    monkeypatch.setattr("chat.answers.sweeping.SILENCE_SECONDS", -1)
+    monkeypatch.setattr("chat.answers.sweeping.YOUNG", timedelta())
+    assert [sweep(), sweep()] == [0, 0]
+    follower.join(2.5)
+    assert Message.objects.get(id=message.id).status == "running"
+    take_again()
+    stop_answer(message=message)
+    follower.join(15)
+    assert (seen[-1].name, seen[-1].data["message"]["status"]) == ("done", "stopped")
+
+
+def test_a_database_that_lets_wait_does_not_keep_events_from_valkey(
+    owner: User, api: Client, library: dict[str, Document], slow_model: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boards, "ALIVE_EVERY_SECONDS", 0.1)
+    _, message = begun(api(owner))
+    with psycopg2.connect(database_url()) as holder, holder.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {User._meta.db_table} IN ACCESS EXCLUSIVE MODE")
+
+        def somebody_waits() -> bool:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+                " WHERE NOT l.granted AND d.datname = current_database()"
+            )
+            return bool(cursor.fetchone()[0])
+
+        wait_for(somebody_waits)
+        before = len(streams.read(message.id))
+        wait_for(lambda: len(streams.read(message.id)) > before + 5)
+        assert somebody_waits()
+    holder.close()
+    stop_answer(message=message)
+
+
+@pytest.mark.parametrize(("numbers", "followed"), [((1, 2, 4, 5), ["token", "token", "error"]), ((3, 4), ["error"])])
+def test_a_follower_passes_by_what_comes_after_a_gap(
+    numbers: tuple[int, ...],
+    followed: list[str],
+    owner: User,
+    monkeypatch: pytest.MonkeyPatch,
+    elsewhere: Any,
+) -> None:
+    monkeypatch.setattr(boards, "SILENCE_SECONDS", 0.2)
+    message = dead_answer(owner)
+    for number in numbers:
+        streams.redis().xadd(streams.stream_key(message.id), {"n": "token", "d": '{"text":"x"}'}, id=f"{number}-0")
+    seen = [event for batch in elsewhere(lambda: list(following.follow(message))) for event in batch]
+    assert [event.name for event in seen] == followed
+    assert [event.id for event in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1].data["message"]["content"] == "x" * (len(seen) - 1)
+
+
 def dead_answer(owner: User, written: list[tuple[str, dict[str, Any]]] = ()) -> Message:  # type: ignore[assignment]
     """An answer whose process is gone, with what it left in Valkey."""
-    from chat.answers.events import Event
-
     message = Message.objects.create(
         owner=owner,
         conversation=Conversation.objects.create(owner=owner),
