@@ -1,6 +1,7 @@
 """Documents in the admin: as quick for many as for few, and no text without the permission for it."""
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -112,3 +113,17 @@ def test_collections_are_listed(staff, owner, signed_in):
 
 def test_people_who_are_not_staff_do_not_come_in(owner, document, signed_in):
     assert signed_in(owner).get(change_url(document)).status_code == 302
+
+
+def test_the_log_of_the_admin_keeps_no_names(helper, owner, upload, signed_in, django_capture_on_commit_callbacks):
+    rows = [upload(owner, f"text {number}", f"Layoffs {number}.txt") for number in range(3)]
+    client = signed_in(helper)
+    client.post(change_url(rows[0]), {})
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(reverse("admin:documents_document_delete", args=[rows[0].id]), {"post": "yes"})
+        selected = {"action": "delete_selected", "_selected_action": [str(row.id) for row in rows[1:]], "post": "yes"}
+        client.post(LIST, selected)
+    logged = LogEntry.objects.values_list("action_flag", "object_id", "object_repr", "change_message")
+    assert sorted(logged) == sorted(
+        [(2, str(rows[0].id), str(rows[0].id), "[]"), *((3, str(row.id), str(row.id), "") for row in rows)]
+    )
