@@ -1,5 +1,6 @@
 """Where everything is; /healthz and /readyz are answered before (ragsite.health.HealthMiddleware)."""
 
+from allauth.account.decorators import secure_admin_login
 from django.conf import settings
 from django.contrib import admin
 from django.templatetags.static import static
@@ -15,6 +16,7 @@ handler403 = "ragsite.api.problems.permission_denied"
 handler404 = "ragsite.api.problems.not_found"
 handler500 = "ragsite.api.problems.server_error"
 
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # Django's counts no failures
 admin.site.site_header = admin.site.site_title = "ragsite administration"
 
 api = [

@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from ragsite import admin_paging
 from ragsite.accounts.models import ApiToken, User
 from ragsite.admin_paging import BoundedPaginator, estimated_rows
+from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
 
@@ -21,6 +22,14 @@ def admin(staff, signed_in):
 def test_the_admin_is_for_the_staff(owner, signed_in, client, path):
     assert client.get(path).status_code == 302
     assert signed_in(owner).get(path).status_code == 302
+
+
+def test_the_admin_has_no_sign_in_of_its_own(staff, owner, client, signed_in):
+    response = client.post("/admin/login/?next=/admin/", {"username": "staff", "password": PASSWORD})
+    assert response.status_code == 302
+    assert response["Location"] == "/accounts/login/?next=%2Fadmin%2F"
+    assert "_auth_user_id" not in client.session
+    assert signed_in(owner).get("/admin/login/").status_code == 403
 
 
 def test_a_token_is_shown_without_a_way_to_its_secret(admin, owner):
