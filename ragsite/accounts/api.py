@@ -12,7 +12,6 @@ from rest_framework.views import APIView
 from ragsite.accounts.callers import caller
 from ragsite.accounts.models import ApiToken
 from ragsite.accounts.serializers import IssuedTokenSerializer, MeSerializer, NewTokenSerializer, TokenSerializer
-from ragsite.accounts.services import issue_token
 from ragsite.api.problems import Problem
 
 
@@ -36,27 +35,18 @@ class TokenListView(generics.ListAPIView[ApiToken]):
 
     @extend_schema(operation_id="tokens_create", request=NewTokenSerializer, responses={201: IssuedTokenSerializer})
     def post(self, request: Request) -> Response:
-        """Make a token. Its secret is in this answer and nowhere else."""
+        """Make a token. Its secret is in this answer and nowhere else. Needs a session: no token makes another."""
+        if isinstance(request.auth, ApiToken):
+            raise Problem(403, "session_required", "A token cannot make tokens. Sign in on the site to make one.")
         form = NewTokenSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        token, secret = _issue(request, form.validated_data)
+        wanted = form.validated_data
+        scopes = sorted(wanted.get("scopes") or ApiToken.SCOPES)
+        token, secret = ApiToken.issue(
+            owner=caller(request), name=wanted["name"], scopes=scopes, expires_at=wanted["expires_at"]
+        )
         body = {**TokenSerializer(token).data, "secret": secret}
         return Response(body, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
-
-
-def _issue(request: Request, wanted: dict[str, Any]) -> tuple[ApiToken, str]:
-    parent = request.auth if isinstance(request.auth, ApiToken) else None
-    scopes = wanted.get("scopes") or (parent.scopes if parent else ApiToken.SCOPES)
-    try:
-        return issue_token(
-            owner=caller(request),
-            name=wanted["name"],
-            scopes=sorted(scopes),
-            expires_at=wanted["expires_at"],
-            parent=parent,
-        )
-    except PermissionError as error:
-        raise Problem(403, "insufficient_scope", str(error), {"scopes": [str(error)]}) from error
 
 
 class TokenView(generics.GenericAPIView[ApiToken]):

@@ -35,7 +35,7 @@ class NewTokenSerializer(serializers.Serializer[dict[str, Any]]):
 
     name = serializers.CharField(max_length=100)
     scopes = serializers.MultipleChoiceField(
-        choices=list(ApiToken.SCOPES), allow_empty=False, required=False, help_text="All of yours unless told."
+        choices=list(ApiToken.SCOPES), allow_empty=False, required=False, help_text="All unless told."
     )
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
 

@@ -1,12 +1,11 @@
-"""Writes that concern people and their tokens."""
+"""Writes that concern people."""
 
-from datetime import datetime
 from functools import partial
 
 from django.db import transaction
 from django.db.models import QuerySet
 
-from ragsite.accounts.models import ApiToken, User
+from ragsite.accounts.models import User
 from ragsite.accounts.signals import user_deactivated
 
 
@@ -32,17 +31,3 @@ def announce_deactivation(*, user: User) -> None:
 def activate_users(*, users: QuerySet[User]) -> int:
     """Let people in again; returns how many there were."""
     return users.filter(is_active=False).update(is_active=True)
-
-
-def issue_token(
-    *, owner: User, name: str, scopes: list[str], expires_at: datetime | None, parent: ApiToken | None
-) -> tuple[ApiToken, str]:
-    """A new token and its secret. One made with a token has no scope and no day that its parent lacks.
-
-    Raises PermissionError for a scope that the parent lacks.
-    """
-    if parent is not None:
-        if not set(scopes) <= set(parent.scopes):
-            raise PermissionError("A token cannot make one with more scopes than it has.")
-        expires_at = min(filter(None, [expires_at, parent.expires_at]), default=None)
-    return ApiToken.issue(owner=owner, name=name, scopes=scopes, expires_at=expires_at)

@@ -12,7 +12,6 @@ from django.views.decorators.http import require_http_methods, require_POST
 from ragsite.accounts.callers import caller
 from ragsite.accounts.forms import NewTokenForm
 from ragsite.accounts.models import ApiToken
-from ragsite.accounts.services import issue_token
 from ragsite.api.keyset import InvalidCursor, keyset_page
 
 PAGE_SIZE = 50
@@ -26,12 +25,11 @@ def tokens(request: HttpRequest) -> HttpResponse:
     form = NewTokenForm(request.POST or None)
     context: dict[str, object] = {"form": form}
     if request.method == "POST" and form.is_valid():
-        context["token"], context["secret"] = issue_token(
+        context["token"], context["secret"] = ApiToken.issue(
             owner=caller(request),
             name=form.cleaned_data["name"],
             scopes=form.cleaned_data["scopes"],
             expires_at=form.expires_at(),
-            parent=None,
         )
         context["form"] = NewTokenForm()
     mine = ApiToken.objects.for_user(caller(request)).not_revoked()
