@@ -247,6 +247,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_RATES": {
         "user": env("RAGSITE_THROTTLE_USER", default="1200/min"),
         "anonymous": env("RAGSITE_THROTTLE_ANONYMOUS", default="60/min"),
+        "failures": env("RAGSITE_THROTTLE_FAILURES", default="120/min"),
         "messages": env("RAGSITE_THROTTLE_MESSAGES", default="60/min"),
         "uploads": env("RAGSITE_THROTTLE_UPLOADS", default="1200/min"),
     },

@@ -5,10 +5,11 @@ from datetime import timedelta
 from django.db.models import Q
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
 from ragsite.accounts.models import ApiToken, User
+from ragsite.api.throttling import FailureThrottle
 
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
@@ -20,8 +21,12 @@ class ApiTokenAuthentication(BaseAuthentication):
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
+        failures = FailureThrottle()
+        if not failures.ask(request, counted=False):  # before the database is asked
+            raise Throttled(failures.wait())
         token = ApiToken.objects.matching(secret.strip()).usable().select_related("owner").first()
         if token is None:
+            failures.ask(request, counted=True)
             raise AuthenticationFailed("The token is unknown, expired or revoked.", code="invalid_token")
         note_use(token)
         return token.owner, token

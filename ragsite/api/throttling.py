@@ -21,10 +21,11 @@ PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TAKE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local interval, burst, counted = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
 local due = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now) + interval
 local wait = due - now - interval * burst
 if wait > 0 then return math.ceil(wait) end
+if not counted then return 0 end
 redis.call('SET', KEYS[1], string.format('%.3f', due), 'PX', math.ceil(due - now) + 1000)
 return 0
 """
@@ -45,22 +46,26 @@ class RateThrottle(BaseThrottle):
         return str(request.user.pk) if request.user.is_authenticated else None
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
+        return self.ask(request, counted=True)
+
+    def ask(self, request: Request, *, counted: bool) -> bool:
+        """Whether the request is within the rate; unless ``counted``, one that is leaves no trace."""
         rate, ident = api_settings.DEFAULT_THROTTLE_RATES.get(self.scope), self.identify(request)
         if not settings.THROTTLE or rate is None or ident is None:
             return True
-        waiting_ms = self._take(ident, *parse_rate(str(rate)))
+        waiting_ms = self._take(ident, *parse_rate(str(rate)), counted)
         self.wait_seconds = waiting_ms / 1000
         return waiting_ms == 0
 
     def wait(self) -> float | None:
         return self.wait_seconds
 
-    def _take(self, ident: str, requests: int, seconds: int) -> int:
-        """Milliseconds to wait until a request is allowed; 0 when this one is, which is then counted."""
+    def _take(self, ident: str, requests: int, seconds: int, counted: bool) -> int:
+        """Milliseconds to wait until a request is allowed; 0 when this one is."""
         key = str(cache.make_key(f"throttle:{self.scope}:{ident}"))
         try:
             redis: Any = get_redis_connection("default")
-            return int(redis.eval(TAKE, 1, key, seconds * 1000 / requests, requests))
+            return int(redis.eval(TAKE, 1, key, seconds * 1000 / requests, requests, int(counted)))
         except RedisError as error:
             logger.warning("requests are not counted, the cache is down: %s", type(error).__name__)
             return 0
@@ -87,6 +92,15 @@ class AnonymousThrottle(RateThrottle):
 
     def identify(self, request: Request) -> str | None:
         return None if request.user.is_authenticated else self.get_ident(request)
+
+
+class FailureThrottle(RateThrottle):
+    """Wrong tokens of one address."""
+
+    scope = "failures"
+
+    def identify(self, request: Request) -> str | None:
+        return self.get_ident(request)
 
 
 class PostThrottle(RateThrottle):

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.utils import timezone
+from rest_framework.settings import api_settings
 from rest_framework.test import APIClient
 
 from ragsite.accounts.models import ApiToken
@@ -138,6 +139,23 @@ def test_a_wrong_token_is_refused(api, header, db):
     response = client.get("/api/v1/me")
     assert response.status_code == 401
     assert response.json()["code"] == "invalid_token"
+
+
+def test_who_sends_wrong_tokens_is_slowed_down_without_asking_the_database(
+    api, owner, settings, monkeypatch, django_assert_num_queries
+):
+    monkeypatch.setitem(api_settings.DEFAULT_THROTTLE_RATES, "failures", "3/min")
+    client, wrong = api(owner), api()
+    wrong.credentials(HTTP_AUTHORIZATION="Bearer wrong")
+    for _ in range(5):
+        assert client.get("/api/v1/me").status_code == 200
+    assert [wrong.get("/api/v1/me").status_code for _ in range(3)] == [401, 401, 401]
+    with django_assert_num_queries(0):
+        response = wrong.get("/api/v1/me")
+    assert response.status_code == 429
+    assert 0 < int(response["Retry-After"]) <= 20
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": 1}
+    assert wrong.get("/api/v1/me", headers={"x-forwarded-for": "192.0.2.1"}).status_code == 401
 
 
 def test_an_expired_token_is_refused(api, owner):
