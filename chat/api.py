@@ -24,6 +24,7 @@ from chat.filters import ConversationFilter
 from chat.models import Conversation, Message
 from chat.representations import conversation_json, whole_message_json
 from chat.scopes import scope_of, visible_scopes
+from chat.seats import Seat, seated
 from chat.serializers import (
     ConversationChangeSerializer,
     ConversationDetailSerializer,
@@ -66,9 +67,9 @@ def accepts_stream(request: Request) -> bool:
     return EVENT_STREAM in request.headers.get("Accept", "")
 
 
-def event_stream(frames: Iterator[bytes]) -> StreamingHttpResponse:
+def event_stream(frames: Iterator[bytes], seat: Seat) -> StreamingHttpResponse:
     release_connection()  # a stream may last for minutes
-    return StreamingHttpResponse(frames, content_type=EVENT_STREAM, headers=STREAM_HEADERS)
+    return StreamingHttpResponse(seat.keep_for(frames), content_type=EVENT_STREAM, headers=STREAM_HEADERS)
 
 
 def given_scope(request: Request, values: dict[str, Any]) -> Scope | None:
@@ -218,18 +219,21 @@ class MessageListView(generics.GenericAPIView[Message]):
         form.is_valid(raise_exception=True)
         scope = given_scope(request, form.validated_data)
         claim = request.idempotency  # type: ignore[attr-defined]
-        asked = ask(
-            conversation=conversation,
-            content=form.validated_data["content"],
-            scope=scope,
-            within=partial(_keep, claim) if claim else None,
-        )
-        return respond(request, following.follow_log(asked.answer.log))
+        with seated(caller(request).pk) as seat:
+            asked = ask(
+                conversation=conversation,
+                content=form.validated_data["content"],
+                scope=scope,
+                within=partial(_keep, claim) if claim else None,
+            )
+            return respond(request, following.follow_log(asked.answer.log), seat)
 
     def replay(self, request: Request, row: IdempotencyKey, **_kwargs: Any) -> HttpResponseBase:
         """The same question with the same Idempotency-Key again: its answer."""
         kept: dict[str, str] = row.body or {}
-        return respond(request, following.follow(own_message(request, UUID(kept["message"]))))
+        message = own_message(request, UUID(kept["message"]))
+        with seated(message.owner_id) as seat:
+            return respond(request, following.follow(message), seat)
 
 
 def _keep(claim: Any, answer: Message) -> None:
@@ -249,10 +253,10 @@ def ask(**question: Any) -> services.Asked:
         raise Problem(503, "too_busy", busy, headers={"Retry-After": "2"}) from error
 
 
-def respond(request: Request, batches: following.Batches) -> HttpResponseBase:
+def respond(request: Request, batches: following.Batches, seat: Seat) -> HttpResponseBase:
     """The answer as a stream, or as JSON when it is done."""
     if accepts_stream(request):
-        return event_stream(following.frames(batches))
+        return event_stream(following.frames(batches), seat)
     release_connection()
     return Response(message_of(following.last_event(batches)), status=status.HTTP_201_CREATED)
 
@@ -286,7 +290,8 @@ class EventsView(APIView):
         message = own_message(request, pk)
         if message.role != Message.Role.ASSISTANT:
             raise Http404
-        return event_stream(following.frames(following.follow(message, last_event_id(request))))
+        with seated(message.owner_id) as seat:
+            return event_stream(following.frames(following.follow(message, last_event_id(request))), seat)
 
 
 def last_event_id(request: Request) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import exceptions
@@ -20,9 +19,10 @@ from chat.answers.events import Event
 from chat.answers.following import follow_log, last_event
 from chat.answers.question import Question
 from chat.answers.running import RunningAnswer, StopReason
-from chat.api import EVENT_STREAM, STATUS_OF_FAILURE, STREAM_HEADERS
+from chat.api import EVENT_STREAM, STATUS_OF_FAILURE, event_stream
 from chat.engines import Turn
 from chat.openai_serializers import ChatCompletionSerializer, ModelListSerializer, ModelSerializer
+from chat.seats import seated
 from documents.models import Collection
 from documents.search import Scope
 from ragsite.accounts.callers import caller
@@ -102,13 +102,15 @@ class ChatCompletionsView(OpenAIView):
         form.is_valid(raise_exception=True)
         wanted = form.validated_data
         scope = scope_of_model(request, wanted["model"])
-        answer = begin(caller(request).pk, question_of(wanted["messages"], scope))
-        release_connection()
-        if wanted["stream"]:
+        question = question_of(wanted["messages"], scope)
+        with seated(caller(request).pk) as seat:
+            answer = begin(caller(request).pk, question)
+            release_connection()
+            if not wanted["stream"]:
+                return Response(completion(answer, wanted["model"]))
             options = wanted.get("stream_options") or {}
             chunks = streamed(answer, wanted["model"], bool(options.get("include_usage")))
-            return StreamingHttpResponse(chunks, content_type=EVENT_STREAM, headers=STREAM_HEADERS)
-        return Response(completion(answer, wanted["model"]))
+            return event_stream(chunks, seat)
 
 
 def scope_of_model(request: Request, model: str) -> Scope:

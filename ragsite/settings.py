@@ -152,6 +152,13 @@ DATA_UPLOAD_MAX_NUMBER_FILES = 1000
 CELERY_BROKER_URL = env("BROKER_URL", default="") or REDIS_URL
 if CELERY_BROKER_URL.startswith("unix://"):
     CELERY_BROKER_URL = CELERY_BROKER_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+# A long line of documents must not keep short tasks waiting: each queue has a worker of its own, and a worker to which
+# none is named takes both. What is not routed is short, or gets a queue of its own.
+DOCUMENTS_QUEUE, MAINTENANCE_QUEUE = "documents", "maintenance"
+CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {DOCUMENTS_QUEUE: {}, MAINTENANCE_QUEUE: {}}
+CELERY_TASK_DEFAULT_QUEUE = MAINTENANCE_QUEUE
+CELERY_TASK_ROUTES = {"processing.tasks.process_next": {"queue": DOCUMENTS_QUEUE}}
+CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -172,6 +179,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_TIME_LIMIT = 1800
 CELERY_TASK_SOFT_TIME_LIMIT = 1700
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_max": 0.2}
+CELERY_BEAT_SCHEDULE_FILENAME = str(LAYOUT.run_dir / "celerybeat-schedule")  # when each task was last sent
 CELERY_BEAT_SCHEDULE = {
     "wake-workers": {"task": "processing.tasks.wake_workers", "schedule": 5, "options": {"expires": 5}},
     "sweep-interrupted-answers": {"task": "chat.tasks.sweep_interrupted", "schedule": 15, "options": {"expires": 15}},
@@ -193,6 +201,8 @@ LLM_CONTEXT_TOKENS = env.int("LLM_CONTEXT_TOKENS", default=8192)
 LLM_MAX_TOKENS = env.int("LLM_MAX_TOKENS", default=1024)
 LLM_TIMEOUT_SECONDS = env.float("LLM_TIMEOUT_SECONDS", default=60)
 ANSWERS_AT_ONCE = env.int("RAGSITE_ANSWERS_AT_ONCE", default=400)  # of one web process; more are told to come again
+STREAMS_PER_USER = env.int("RAGSITE_STREAMS_PER_USER", default=100)  # of one web process
+WEB_THREADS = env.int("RAGSITE_WEB_THREADS", default=256)  # as in ragsite.gunicorn
 
 # --- People -----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"

@@ -7,6 +7,7 @@ import pytest
 from django.conf import LazySettings
 from rest_framework.test import APIClient
 
+from chat import seats
 from chat.answers import producer
 from chat.answers.board import board
 from chat.models import Citation, Conversation, Message, MessageBody, RetrievalTrace
@@ -17,6 +18,7 @@ from tests.load.mock_model import Server
 
 Client = Callable[..., APIClient]
 Library = dict[str, Document]
+ASKED = {"role": "user", "content": QUESTION}
 
 
 def test_a_question_is_answered_with_citations_whose_quotes_stand_in_the_document(
@@ -459,3 +461,73 @@ def test_no_database_connection_is_held_while_the_model_talks(
         )
         assert cursor.fetchone()[0] == 0
     client.post(f"/api/v1/messages/{Message.objects.running().get().id}/stop")
+
+
+def open_streams(client: APIClient, running: Message, count: int) -> list[Any]:
+    """So many readers of one answer who have not read yet."""
+    return [client.get(f"/api/v1/messages/{running.id}/events") for _ in range(count)]
+
+
+@pytest.fixture
+def running(owner: User) -> Message:
+    """An answer that is said to be running."""
+    conversation = Conversation.objects.create(owner=owner)
+    return Message.objects.create(owner=owner, conversation=conversation, role="assistant", status="running")
+
+
+def test_a_user_has_so_many_answers_open_at_the_same_time_and_no_more(
+    owner: User, stranger: User, api: Client, running: Message, settings: LazySettings
+) -> None:
+    settings.STREAMS_PER_USER = 2
+    client = api(owner)
+    first, second, third = open_streams(client, running, 3)
+    assert (third.status_code, third.json()["code"]) == (429, "too_many_streams")
+    assert third["Retry-After"]
+    question = ask(client, new_conversation(client))
+    assert (question.status_code, question.json()["code"]) == (429, "too_many_streams")
+    completion = client.post("/v1/chat/completions", {"model": "ragsite", "messages": [ASKED]})
+    assert (completion.status_code, completion.json()["error"]["code"]) == (429, "too_many_streams")
+    assert Message.objects.count() == 1, "nothing was asked"
+    theirs = api(stranger)
+    assert ask(theirs, new_conversation(theirs)).status_code == 201
+    first.close()
+    first.close()
+    again, refused = open_streams(client, running, 2)
+    assert (again.status_code, refused.status_code) == (200, 429)
+    settings.THROTTLE = False
+    (free,) = open_streams(client, running, 1)
+    assert free.status_code == 200
+    for response in (second, again, free):
+        response.close()
+
+
+def test_readers_leave_threads_of_the_process_to_others(
+    owner: User, stranger: User, api: Client, running: Message, settings: LazySettings
+) -> None:
+    settings.WEB_THREADS, settings.THROTTLE = 4, False
+    streams = open_streams(api(owner), running, 3)
+    theirs = api(stranger)
+    response = ask(theirs, new_conversation(theirs))
+    assert (response.status_code, response.json()["code"]) == (503, "too_busy")
+    assert response["Retry-After"]
+    streams.pop().close()
+    assert ask(theirs, new_conversation(theirs)).status_code == 201
+    for stream in streams:
+        stream.close()
+
+
+def test_who_is_refused_or_done_keeps_no_seat(owner: User, api: Client, library: Library, running: Message) -> None:
+    client = api(owner)
+    conversation = new_conversation(client)
+    assert ask(client, str(running.conversation_id)).status_code == 409
+    assert ask(client, conversation).status_code == 201
+    list(Frames(ask_streamed(client, conversation)))
+    assert client.post("/v1/chat/completions", {"model": "ragsite", "messages": [ASKED]}).status_code == 200
+    stream = client.post("/v1/chat/completions", {"model": "ragsite", "messages": [ASKED], "stream": True})
+    assert b"".join(stream.streaming_content).endswith(b"[DONE]\n\n")
+    assert not seats._taken
+
+
+@pytest.mark.parametrize(("threads", "seats_there"), [(1, 1), (4, 3), (256, 224)])
+def test_most_threads_may_wait_but_never_all(threads: int, seats_there: int) -> None:
+    assert seats.most_seats(threads) == seats_there

@@ -31,7 +31,8 @@ export function follow(answer, finished) {
   events.addEventListener("done", end);
   // The server's own event "error" has data; a lost connection has none.
   events.addEventListener("error", (event) => {
-    if (event.data || events.readyState === EventSource.CLOSED) return end();
+    if (event.data) return end();
+    if (events.readyState === EventSource.CLOSED) return setTimeout(end, AGAIN);  // refused: too many are open
     stage.hidden = false;
     tell("The connection was lost; going on in a moment");
   });
