@@ -223,13 +223,16 @@ RAGSITE_SIGNUP = env.bool("RAGSITE_SIGNUP", default=True)
 ACCOUNT_ADAPTER = "ragsite.accounts.adapter.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
-ACCOUNT_EMAIL_VERIFICATION = "none"
+SENDS_MAIL = bool(env("EMAIL_URL", default=""))
+# Not mandatory: people without an address, as the first administrator, could not sign in any more.
+ACCOUNT_EMAIL_VERIFICATION = "optional" if SENDS_MAIL else "none"
+ACCOUNT_PREVENT_ENUMERATION = "strict"  # an address is taken once it is verified; who only claims it reserves nothing
 ACCOUNT_LOGOUT_ON_GET = False
 ALLAUTH_TRUSTED_PROXY_COUNT = RAGSITE_TRUSTED_PROXIES
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
-EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="dummymail://")  # no reset links in the log
 vars().update(EMAIL_CONFIG)
 DEFAULT_FROM_EMAIL = env("RAGSITE_FROM_EMAIL", default="ragsite@localhost")
 

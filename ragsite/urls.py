@@ -9,6 +9,7 @@ from django.utils.functional import lazy
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView
 
+from ragsite.accounts.views import password_reset
 from ragsite.api.docs import SwaggerView
 
 handler400 = "ragsite.api.problems.bad_request"
@@ -27,6 +28,7 @@ api = [
 urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("img/favicon.svg"))),  # the admin names none
     path("admin/", admin.site.urls),
+    path("accounts/password/reset/", password_reset),  # comes before allauth's
     path("accounts/", include("allauth.urls")),
     path("settings/", include("ragsite.accounts.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

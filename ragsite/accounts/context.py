@@ -5,4 +5,4 @@ from django.http import HttpRequest
 
 
 def site(request: HttpRequest) -> dict[str, bool]:
-    return {"signup_open": settings.RAGSITE_SIGNUP}
+    return {"signup_open": settings.RAGSITE_SIGNUP, "sends_mail": settings.SENDS_MAIL}

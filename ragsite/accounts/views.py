@@ -1,10 +1,12 @@
-"""The settings page of API tokens."""
+"""The settings page of API tokens, and the way to a new password."""
 
 import uuid
 
+from allauth.account.views import password_reset as allauth_password_reset
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
@@ -15,6 +17,13 @@ from ragsite.accounts.models import ApiToken
 from ragsite.api.keyset import InvalidCursor, keyset_page
 
 PAGE_SIZE = 50
+
+
+def password_reset(request: HttpRequest) -> HttpResponseBase:
+    """allauth's page where mail is sent; elsewhere words on whom to ask."""
+    if not settings.SENDS_MAIL:
+        return render(request, "account/password_reset_off.html")
+    return allauth_password_reset(request)
 
 
 @login_required

@@ -3,7 +3,10 @@
 import re
 
 import pytest
+from allauth.account.models import EmailAddress
+from django.conf import settings as site_settings
 from django.core import mail
+from django.test import Client
 
 from ragsite.accounts.models import ApiToken, User
 from tests.conftest import PASSWORD
@@ -71,7 +74,13 @@ def test_signing_out_needs_a_post_and_ends_the_session(signed_in, owner):
     assert client.get("/settings/tokens/").status_code == 302
 
 
-def test_a_forgotten_password_is_reset_by_mail(client, owner):
+@pytest.fixture
+def with_mail(settings):
+    """As with EMAIL_URL."""
+    settings.SENDS_MAIL, settings.ACCOUNT_EMAIL_VERIFICATION = True, "optional"
+
+
+def test_a_forgotten_password_is_reset_by_mail(client, owner, with_mail):
     client.post("/accounts/password/reset/", {"email": "Owner@example.com"})
     (message,) = mail.outbox
     link = re.search(r"http://testserver(/accounts/password/reset/key/\S+)", message.body).group(1)
@@ -85,13 +94,51 @@ def test_a_forgotten_password_is_reset_by_mail(client, owner):
     assert b"invalid" in again.content
 
 
-def test_the_mail_goes_to_the_terminal_unless_configured():
-    from django.conf import settings
+def test_without_mail_the_page_says_whom_to_ask_and_nothing_is_sent(client, owner):
+    for response in (
+        client.get("/accounts/password/reset/"),
+        client.post("/accounts/password/reset/", {"email": owner.email}),
+    ):
+        assert "Ask an administrator" in response.content.decode()
+    assert mail.outbox == []
 
-    assert settings.EMAIL_CONFIG["EMAIL_BACKEND"] == "django.core.mail.backends.console.EmailBackend"
+
+def test_no_link_is_printed_into_the_log_unless_configured():
+    assert site_settings.EMAIL_CONFIG["EMAIL_BACKEND"] == "django.core.mail.backends.dummy.EmailBackend"
 
 
-def test_a_reset_tells_nobody_who_has_an_account(client, owner):
+def test_an_address_is_verified_by_mail(client, with_mail):
+    client.post("/accounts/signup/", {**SIGN_UP, "email": "new@example.com"})
+    (message,) = mail.outbox
+    assert message.to == ["new@example.com"]
+    link = re.search(r"http://testserver(/accounts/confirm-email/\S+)", message.body).group(1)
+    assert not EmailAddress.objects.get(email="new@example.com").verified
+    client.post(link)
+    assert EmailAddress.objects.get(email="new@example.com").verified
+
+
+@pytest.mark.parametrize("verification", ["none", "optional"])
+def test_who_claims_an_address_first_keeps_nobody_from_it(client, owner, settings, verification):
+    settings.ACCOUNT_EMAIL_VERIFICATION = verification
+    free = Client().post("/accounts/signup/", {**SIGN_UP, "username": "other", "email": "free@example.com"})
+    taken = client.post("/accounts/signup/", {**SIGN_UP, "email": owner.email})
+    assert (taken.status_code, taken["Location"]) == (free.status_code, free["Location"])
+    assert User.objects.filter(email=owner.email).count() == 2
+
+
+def test_a_claimed_address_is_no_way_into_the_account_of_its_owner(client, owner, with_mail):
+    EmailAddress.objects.create(user=owner, email=owner.email, verified=True, primary=True)
+    Client().post("/accounts/signup/", {**SIGN_UP, "email": owner.email})
+    mail.outbox.clear()
+    client.post("/accounts/password/reset/", {"email": owner.email})
+    (message,) = mail.outbox
+    assert "owner" in message.body
+    assert "newcomer" not in message.body
+    claimed = EmailAddress.objects.get(user__username="newcomer")
+    assert not claimed.can_set_verified()
+
+
+def test_a_reset_tells_nobody_who_has_an_account(client, owner, with_mail):
     known = client.post("/accounts/password/reset/", {"email": "owner@example.com"})
     unknown = client.post("/accounts/password/reset/", {"email": "nobody@example.com"})
     assert (known.status_code, known["Location"]) == (unknown.status_code, unknown["Location"])
