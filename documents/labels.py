@@ -1,8 +1,28 @@
 """States and formats in plain words."""
 
-from ragsite.extraction import CSV, DOCX, HTML, MARKDOWN, PDF, PLAIN_TEXT
+from ragsite import extraction as kinds
 
-KINDS = {PDF: "PDF", DOCX: "Word", HTML: "Web page", MARKDOWN: "Markdown", PLAIN_TEXT: "Text", CSV: "CSV"}
+KINDS = {
+    kinds.PDF: "PDF",
+    kinds.DOCX: "Word",
+    kinds.PPTX: "PowerPoint",
+    kinds.XLSX: "Excel",
+    kinds.XLS: "Excel",
+    kinds.ODT: "OpenDocument text",
+    kinds.ODS: "OpenDocument sheet",
+    kinds.ODP: "OpenDocument slides",
+    kinds.RTF: "RTF",
+    kinds.EPUB: "Book",
+    kinds.EML: "E-mail",
+    kinds.MSG: "E-mail",
+    kinds.JSON: "JSON",
+    kinds.JSON_LINES: "JSON",
+    kinds.HTML: "Web page",
+    kinds.MARKDOWN: "Markdown",
+    kinds.PLAIN_TEXT: "Text",
+    kinds.CSV: "CSV",
+    **dict.fromkeys(kinds.PICTURES, "Picture"),
+}
 
 STATES = {
     "uploaded": "Waiting",
