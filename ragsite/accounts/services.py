@@ -19,6 +19,7 @@ def deactivate_users(*, users: QuerySet[User]) -> int:
         shut_out = list(users.filter(is_active=True).select_for_update())
         User.objects.filter(pk__in=[user.pk for user in shut_out]).update(is_active=False)
         for user in shut_out:
+            user.is_active = False
             announce_deactivation(user=user)
     return len(shut_out)
 

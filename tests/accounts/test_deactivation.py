@@ -40,7 +40,10 @@ def test_sessions_and_tokens_stop_at_once(owner, api, signed_in, django_capture_
     assert response.json()["code"] == "invalid_token"
 
 
-def test_they_cannot_sign_in_or_reset_their_password(owner, client, mailoutbox, django_capture_on_commit_callbacks):
+def test_they_cannot_sign_in_or_reset_their_password(
+    owner, client, mailoutbox, settings, django_capture_on_commit_callbacks
+):
+    settings.SENDS_MAIL = True
     deactivate(owner, django_capture_on_commit_callbacks)
     client.post("/accounts/login/", {"login": "owner", "password": "correct horse battery"})
     assert "_auth_user_id" not in client.session
@@ -55,6 +58,7 @@ def test_others_are_told_after_the_commit(owner, told, django_capture_on_commit_
     for callback in callbacks:
         callback()
     assert told == [owner]
+    assert not told[0].is_active
 
 
 def test_doing_it_twice_tells_once(owner, told, django_capture_on_commit_callbacks):
