@@ -4,6 +4,8 @@ Comments, text boxes and charts are not in what it reads.
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from mmap import mmap
 from typing import Any, Final
@@ -21,7 +23,11 @@ _LOST: Final = "Comments, text boxes and charts of this old Excel format are not
 
 def extract(data: mmap | bytes, limits: Limits, report: Report) -> Extraction:
     """All sheets in their order."""
-    workbook = _open(bytes(data))
+    with _refusals():
+        return _read(calamine.load_workbook(io.BytesIO(bytes(data))), limits, report)
+
+
+def _read(workbook: calamine.CalamineWorkbook, limits: Limits, report: Report) -> Extraction:
     builder = TextBuilder(limits)
     for index, entry in enumerate(workbook.sheets_metadata, 1):
         hidden = "" if entry.visible == calamine.SheetVisibleEnum.Visible else " (hidden)"
@@ -36,12 +42,18 @@ def extract(data: mmap | bytes, limits: Limits, report: Report) -> Extraction:
     return builder.finish(page_kind="sheet")
 
 
-def _open(data: bytes) -> calamine.CalamineWorkbook:
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """The library's errors as refusals. When it stumbles over a damaged file its panic is no Exception."""
     try:
-        return calamine.load_workbook(io.BytesIO(data))
+        yield
     except calamine.PasswordError as error:
         raise ExtractionRefused("encrypted", ENCRYPTED) from error
     except (calamine.CalamineError, OSError) as error:
+        raise ExtractionRefused("broken", DAMAGED) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
         raise ExtractionRefused("broken", DAMAGED) from error
 
 

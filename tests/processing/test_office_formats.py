@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from processing.extractors import xls
 from ragsite.extraction import EML, EPUB, JSON, JSON_LINES, ODP, ODS, ODT, PPTX, RTF, XLSX, Extraction, Limits
 from ragsite.sandbox import ExtractionRefused, SandboxClient
 
@@ -280,6 +281,19 @@ def test_entities_in_a_sheet_are_refused_as_a_bomb(read: Any, encoding: str) -> 
 def test_a_sheet_of_endless_cells_ends_at_the_limit(read: Any) -> None:
     cells = row(1, *[f"<c><v>{'1' * 50}</v></c>"] * 10_000)
     assert refused(read, xlsx({"S": sheet(cells)}), XLSX, max_characters=10_000).code == "too_large"
+
+
+def test_a_reader_that_panics_on_an_old_workbook_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        """What a library in Rust raises."""
+
+    def panic(file: Any) -> None:
+        raise PanicException
+
+    monkeypatch.setattr("python_calamine.load_workbook", panic)
+    with pytest.raises(ExtractionRefused) as caught:
+        xls.extract(b"x", Limits(), lambda fraction, pages: None)
+    assert caught.value.code == "broken"
 
 
 # OpenDocument -----------------------------------------------------------------------------------------------------
