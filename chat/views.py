@@ -1,6 +1,7 @@
 """Pages of the chat."""
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from django.contrib import messages
@@ -21,12 +22,18 @@ from documents.models import Collection, Document
 from documents.search import Scope
 from ragsite.accounts.callers import caller
 from ragsite.api.keyset import InvalidCursor, Page, keyset_page
+from ragsite.api.throttling import MessageThrottle
 from ragsite.pages import back, is_fragment, private
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
 
 LIST_SIZE = 40
 PINNED_SHOWN = 50
 MESSAGES_SHOWN = 40
 OFFERED_COLLECTIONS = 200
+KEPT_QUESTION = "kept_question"
+"""Of the session."""
 
 read_or_write = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -37,7 +44,9 @@ def new_chat(request: HttpRequest) -> HttpResponse:
     """A new conversation, not yet stored: about what the address names, or the whole library."""
     choice = chosen_in(caller(request), request.GET)
     empty = not Document.objects.for_user(caller(request)).exists()
-    return render(request, "chat/new.html", {**_listed(request), "choice": choice, "library_empty": empty})
+    return render(
+        request, "chat/new.html", {**_listed(request), "choice": choice, "library_empty": empty, **_kept(request)}
+    )
 
 
 @private
@@ -57,7 +66,7 @@ def conversation(request: HttpRequest, pk: UUID) -> HttpResponse:
         return render(request, "chat/messages.html", context)
     choice = chosen_by(caller(request), scope_of(shown))
     context |= {"choice": choice, "running": any(row.status == "running" for row in page.items)}
-    return render(request, "chat/conversation.html", {**_listed(request), **context})
+    return render(request, "chat/conversation.html", {**_listed(request), **context, **_kept(request)})
 
 
 @private
@@ -107,18 +116,43 @@ def ask(request: HttpRequest, pk: UUID | None = None) -> HttpResponse:
     if not form.is_valid():
         messages.error(request, "Write a question first." if not request.POST.get("content") else _first_error(form))
         return _to(request, back(request, reverse("chat")))
-    if pk:
-        return _ask(request, _own_conversation(request, pk), form.cleaned_data["content"])
+    shown = _own_conversation(request, pk) if pk else None
+    content = form.cleaned_data["content"]
+    if too_often := _asks_too_often(request):
+        return _refused(request, back(request, reverse("chat")), too_often, content)
+    if shown:
+        return _ask(request, shown, content)
     choice = chosen_in(caller(request), request.POST)
     if choice.gone:
         messages.error(request, "What you chose is no longer in your library. Choose again what shall be asked.")
         return _to(request, back(request, reverse("chat")))
     begun = services.create_conversation(owner=caller(request), scope=choice.scope(caller(request)))
-    return _ask(request, begun, form.cleaned_data["content"])
+    return _ask(request, begun, content)
 
 
 def _first_error(form: QuestionForm) -> str:
     return str(form.errors["content"][0])
+
+
+def _asks_too_often(request: HttpRequest) -> str:
+    """What to tell who asks too often, over REST and here together; empty for others."""
+    throttle = MessageThrottle()
+    if throttle.ask(cast("Request", request), counted=True):  # of either kind it reads user and method
+        return ""
+    seconds = math.ceil(throttle.wait() or 1)
+    return f"Those were many questions in a short time. Ask again in {seconds} second{'s' * (seconds > 1)}."
+
+
+def _refused(request: HttpRequest, page: HttpResponse, reason: str, content: str) -> HttpResponse:
+    """Lead to a page that tells why, with the question kept in its box."""
+    messages.error(request, reason)
+    request.session[KEPT_QUESTION] = content
+    return _to(request, page)
+
+
+def _kept(request: HttpRequest) -> dict[str, str]:
+    """The question that was refused just now."""
+    return {"kept_question": request.session.pop(KEPT_QUESTION, "")}
 
 
 def _ask(request: HttpRequest, shown: Conversation, content: str) -> HttpResponse:
@@ -126,11 +160,11 @@ def _ask(request: HttpRequest, shown: Conversation, content: str) -> HttpRespons
     try:
         asked = services.ask(conversation=shown, content=content)
     except services.AnswerInProgress:
-        messages.error(request, "An answer is being written here already. Wait for it, or stop it.")
-        return _to(request, page)
+        busy = "An answer is being written here already. Wait for it, or stop it."
+        return _refused(request, page, busy, content)
     except TooBusy:
-        messages.error(request, "Many questions are being answered right now. Ask again in a few seconds.")
-        return _to(request, page)
+        busy = "Many questions are being answered right now. Ask again in a few seconds."
+        return _refused(request, page, busy, content)
     except services.ConversationGone as error:
         raise Http404 from error
     if not is_fragment(request):
@@ -175,6 +209,8 @@ def ask_again(request: HttpRequest, pk: UUID) -> HttpResponse:
     question = earlier.select_related("body").order_by("-created_at", "-id").first()
     if question is None:
         raise Http404
+    if too_often := _asks_too_often(request):
+        return _refused(request, redirect("chat-conversation", shown.id), too_often, question.body.content)
     return _ask(request, shown, question.body.content)
 
 

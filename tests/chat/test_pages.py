@@ -1,6 +1,7 @@
 """The chat's pages: as owner, stranger and anonymous; with and without JavaScript; always as many queries."""
 
 import re
+import threading
 import uuid
 from html.parser import HTMLParser
 
@@ -9,8 +10,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from rest_framework.settings import api_settings
 
 from chat import services
+from chat.answers import producer
 from chat.answers.board import board
 from chat.bodies import save_body
 from chat.models import Citation, Conversation, Message
@@ -147,6 +150,33 @@ def test_a_question_while_an_answer_is_written_is_told_to_wait(talk, site):
     response = site.post(f"/chat/{talk.id}/ask/", {"content": "And now?"}, **HTMX)
     assert response["HX-Redirect"] == f"/chat/{talk.id}/"
     assert "being written here already" in site.get(f"/chat/{talk.id}/").content.decode()
+
+
+def test_who_asks_too_often_is_told_and_keeps_the_question(library, talk, site, owner, api, monkeypatch):
+    monkeypatch.setitem(api_settings.DEFAULT_THROTTLE_RATES, "messages", "1/min")
+    assert api(owner).post(f"/api/v1/conversations/{talk.id}/messages", {"content": QUESTION}).status_code == 201
+    here = {"content": "And <now>?", "next": f"/chat/{talk.id}/"}
+    response = site.post(f"/chat/{talk.id}/ask/", here, **HTMX)
+    assert response["HX-Redirect"] == f"/chat/{talk.id}/"
+    page = site.get(f"/chat/{talk.id}/").content.decode()
+    assert "many questions in a short time" in page
+    assert ">And &lt;now&gt;?</textarea>" in page
+    assert "now" not in site.get(f"/chat/{talk.id}/").content.decode().partition("<textarea")[2].partition("</")[0]
+    page = site.post("/chat/ask/", {"content": "Of all?"}, follow=True).content.decode()
+    assert ">Of all?</textarea>" in page
+    answer = Message.objects.get(role="assistant")
+    page = site.post(f"/chat/messages/{answer.id}/again/", follow=True).content.decode()
+    assert f">{QUESTION}</textarea>" in page
+    assert Conversation.objects.count() == 1
+    assert Message.objects.count() == 2
+
+
+def test_a_question_that_finds_all_busy_is_kept_in_the_box(talk, site, monkeypatch):
+    monkeypatch.setattr("chat.answers.producer._free_slots", threading.BoundedSemaphore(1))
+    with producer.reserved():
+        page = site.post("/chat/ask/", {"content": "Of all?"}, follow=True).content.decode()
+    assert "Many questions are being answered" in page
+    assert ">Of all?</textarea>" in page
 
 
 @pytest.mark.parametrize("content", ["", "   ", "x" * 20_001])
