@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.load.mock_model import Server, Times, running_mock
 from tests.load.site import Site, running_site
 
 pytestmark = pytest.mark.xdist_group("live")
+MANY = httpx.Limits(max_connections=200)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,22 @@ def test_a_killed_process_leaves_an_answer_that_is_marked_interrupted(
     message = wait_for(lambda: caller().get(f"/api/v1/messages/{identifier}").json())
     assert message["status"] == "interrupted"
     assert message["content"].startswith("The")
+
+
+def test_open_streams_leave_room_for_short_requests(library: dict[str, Document], layout: Layout, secret: str) -> None:
+    headers = {"Authorization": f"Bearer {secret}"}
+    with ExitStack() as stack:
+        mock = stack.enter_context(running_mock(Times(first=100, delay=100, tokens=300, beat=10)))
+        model = {"LLM_BASE_URL": f"http://127.0.0.1:{mock.port}/v1", "LLM_MODEL": "mock"}
+        small = stack.enter_context(running_site(layout, RAGSITE_WEB_THREADS="16", **model))
+        client = httpx.Client(base_url=small.url, headers=headers, timeout=10, trust_env=False, limits=MANY)
+        stack.enter_context(client)
+        stream = events(stack.enter_context(asked(client)))
+        path = f"/api/v1/messages/{next(stream)[1]['message']}/events"
+        opened = [stack.enter_context(client.stream("GET", path)).status_code for _ in range(60)]
+        assert set(opened) == {200, 503}, "they are more than both processes have threads"
+        for _ in range(10):
+            assert httpx.get(f"{small.url}/healthz", timeout=10, trust_env=False).status_code == 200
 
 
 def test_openais_own_client_streams_and_reads_citations_usage_models_and_errors(
