@@ -76,8 +76,9 @@ class DocumentAdmin(OwnedAdmin):
     list_filter = ("status",)
     actions = ("retry", "reprocess")
     fields = (
-        "id", "filename", "owner", "content_type", "size", "status", "searchable", "language", "page_count",
-        "chunk_count", "stage_progress", "stage_times", "error_code", "error_detail", "waiting_for", "attempts",
+        "id", "filename", "owner", "content_type", "size", "status", "searchable", "language",
+        "page_count", "page_kind", "chunk_count", "stage_progress", "stage_times",
+        "error_code", "error_detail", "waiting_for", "attempts",
         "crashes", "lease_expires_at", "due_at", "uploaded_at", "processed_at", "updated_at",
     )  # fmt: skip
     readonly_fields = fields

@@ -56,6 +56,12 @@ class Document(models.Model):
         PROCESSED = "processed"
         FAILED = "failed"
 
+    class PageKind(models.TextChoices):
+        PAGE = "page"
+        SLIDE = "slide"
+        SHEET = "sheet"
+        PART = "part"
+
     IN_WORK = (Status.UPLOADED, Status.EXTRACTING, Status.CHUNKING, Status.EMBEDDING)
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -70,6 +76,10 @@ class Document(models.Model):
     title = models.CharField(max_length=300, blank=True)
     language = models.CharField(max_length=8, blank=True)
     page_count = models.IntegerField(null=True)
+    page_kind = models.CharField(
+        max_length=5, choices=PageKind.choices, default=PageKind.PAGE, help_text="What is counted as a page."
+    )
+    warnings = models.JSONField(default=list, help_text="Sentences about what the file holds and could not be read.")
     chunk_count = models.IntegerField(default=0)
     stage_progress = models.FloatField(default=0, help_text="0 to 1 in the present stage.")
     stage_started_at = models.DateTimeField(null=True)
@@ -107,6 +117,9 @@ class Document(models.Model):
             models.CheckConstraint(
                 condition=Q(status__in=["uploaded", "extracting", "chunking", "embedding", "processed", "failed"]),
                 name="documents_document_status_check",
+            ),
+            models.CheckConstraint(
+                condition=Q(page_kind__in=["page", "slide", "sheet", "part"]), name="documents_document_page_kind_check"
             ),
             models.CheckConstraint(condition=Q(size__gt=0), name="documents_document_size_check"),
             models.CheckConstraint(

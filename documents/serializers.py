@@ -29,12 +29,14 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
     collections = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
     remaining_seconds = serializers.FloatField(read_only=True, allow_null=True)
+    warnings = serializers.ListField(child=serializers.CharField(), read_only=True)
 
     class Meta:
         model = Document
         fields = (
             "id", "filename", "title", "content_type", "size", "language", "status", "searchable", "stage_progress",
-            "stage_seconds", "remaining_seconds", "waiting_for", "page_count", "chunk_count", "collections", "error",
+            "stage_seconds", "remaining_seconds", "waiting_for", "page_count", "page_kind",
+            "chunk_count", "collections", "warnings", "error",
             "uploaded_at", "processed_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
@@ -65,6 +67,7 @@ class PageSerializer(serializers.Serializer[Any]):
     number = serializers.IntegerField()
     start = serializers.IntegerField()
     end = serializers.IntegerField()
+    label = serializers.CharField(allow_null=True, default=None, help_text="As printed; a sheet's or a chapter's name.")
 
 
 class TextSerializer(serializers.Serializer[Any]):

@@ -139,6 +139,8 @@ def _extract(lease: Lease) -> Extraction:
             title=title_of(document.filename, extraction.title),
             language=detect(extraction.text),
             page_count=extraction.page_count,
+            page_kind=extraction.page_kind,
+            warnings=[warning.replace("\x00", "") for warning in extraction.warnings],
         )
     return extraction
 

@@ -1,6 +1,7 @@
 """Documents and collections over REST: as owner, stranger, deactivated and anonymous."""
 
 import errno
+from email.message import EmailMessage
 
 import pytest
 from django.core.files.storage import default_storage
@@ -335,3 +336,15 @@ NOTHING = "0190a0a0-0000-7000-8000-000000000000"
 @pytest.mark.parametrize("path", ["documents/x", f"documents/{NOTHING}", "collections/1"])
 def test_an_id_that_names_nothing_is_not_found(path, owner, api):
     assert api(owner).get(f"/api/v1/{path}").status_code == 404
+
+
+def test_what_could_not_be_read_of_a_file_is_told(owner, api, signed_in, processed):
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "a@example.com", "b@example.com", "The report"
+    message.set_content("Here is the report that you asked for.")
+    message.add_attachment(bytes(range(256)), maintype="application", subtype="octet-stream", filename="blob.bin")
+    document = processed(owner, message.as_bytes(), "mail.eml")
+    shown = api(owner).get(f"/api/v1/documents/{document.id}").json()
+    assert shown["page_kind"] == "part"
+    assert any("blob.bin" in warning for warning in shown["warnings"])
+    assert b"blob.bin" in signed_in(owner).get(f"/library/{document.id}/").content
