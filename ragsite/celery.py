@@ -1,4 +1,4 @@
-"""The Celery application."""
+"""The Celery application: two kinds of worker, one for documents and one for what is short, which has the clock too."""
 
 import os
 import signal
@@ -6,7 +6,9 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_process_init
+from click import Option
 
+from ragsite.clock import Clock
 from ragsite.embedded.kernel import die_with_parent
 from ragsite.heartbeat import Heartbeat
 
@@ -14,7 +16,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ragsite.settings")
 app = Celery("ragsite")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-app.steps["worker"].add(Heartbeat)
+app.steps["worker"].update({Heartbeat, Clock})
+app.user_options["worker"].add(Option(["--clock"], is_flag=True, help="Send the periodic tasks too (one worker only)."))
 
 
 @worker_process_init.connect

@@ -74,7 +74,8 @@ def probes() -> dict[str, Probe]:
         "database": partial(database, "SELECT 1"),
         "migrations": partial(check_migrations, database),
         "cache": check_cache,
-        "worker": check_worker,
+        "worker": partial(check_worker, settings.DOCUMENTS_QUEUE),
+        "upkeep": partial(check_worker, settings.MAINTENANCE_QUEUE),
         "encoder": check_encoder,
     }
 
@@ -144,9 +145,9 @@ def check_cache() -> None:
         redis.ping()
 
 
-def check_worker() -> None:
+def check_worker(queue: str) -> None:
     with quick_redis() as redis:
-        if not redis.exists(alive_key()):
+        if not redis.exists(alive_key(queue)):
             raise NotWell("no worker has reported in the last 30 seconds")
 
 

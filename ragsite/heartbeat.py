@@ -1,6 +1,7 @@
-"""The workers' sign of life: a key in the cache's server that expires when no worker renews it."""
+"""The workers' sign of life: for each queue a key in the cache's server that expires when no worker of it renews it."""
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from celery import bootsteps
@@ -16,9 +17,9 @@ INTERVAL_SECONDS = 10
 LASTS_SECONDS = 30
 
 
-def alive_key() -> str:
-    """``ragsite:worker-alive``, unless the cache has another prefix."""
-    return f"{settings.CACHES['default']['KEY_PREFIX']}:worker-alive"
+def alive_key(queue: str) -> str:
+    """Such as ``ragsite:worker-alive:documents``, unless the cache has another prefix."""
+    return f"{settings.CACHES['default']['KEY_PREFIX']}:worker-alive:{queue}"
 
 
 def quick_redis() -> Redis:
@@ -29,7 +30,7 @@ def quick_redis() -> Redis:
 
 
 class Heartbeat(bootsteps.StartStopStep):
-    """Renews the key from the worker's own event loop: a worker that hangs or has lost its broker falls silent."""
+    """Renews the keys from the worker's own event loop: a worker that hangs or has lost its broker falls silent."""
 
     requires = ("celery.worker.components:Timer",)
 
@@ -38,18 +39,20 @@ class Heartbeat(bootsteps.StartStopStep):
         self.timer_entry: Any = None
 
     def start(self, worker: Any) -> None:
-        announce()
-        self.timer_entry = worker.timer.call_repeatedly(INTERVAL_SECONDS, announce)
+        queues = tuple(worker.app.amqp.queues.consume_from)
+        announce(queues)
+        self.timer_entry = worker.timer.call_repeatedly(INTERVAL_SECONDS, announce, (queues,))
 
     def stop(self, worker: Any) -> None:
         if self.timer_entry is not None:
             self.timer_entry.cancel()
 
 
-def announce() -> None:
-    """Say that a worker is alive. A cache that is down is no reason to stop working."""
+def announce(queues: Iterable[str]) -> None:
+    """Say that a worker of these queues is alive. A cache that is down is no reason to stop working."""
     try:
         with quick_redis() as redis:
-            redis.set(alive_key(), "1", ex=LASTS_SECONDS)
+            for queue in queues:
+                redis.set(alive_key(queue), "1", ex=LASTS_SECONDS)
     except RedisError as error:
         logger.warning("cannot announce this worker, the cache is down: %s", type(error).__name__)

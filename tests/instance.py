@@ -20,8 +20,8 @@ PROCESSES = {
     "encoder": "ragsite.encoder",
     "sandbox": "processing.sandbox",
     "web": "-m gunicorn",
-    "worker": "--quiet worker",
-    "beat": "--quiet beat",
+    "worker": "--queues=documents",
+    "upkeep": "--queues=maintenance",
 }
 
 

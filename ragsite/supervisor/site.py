@@ -19,7 +19,7 @@ from ragsite.supervisor.loop import StopRequested, Supervisor
 from ragsite.supervisor.output import Output
 from ragsite.supervisor.probe import Probe, local_address
 
-STOP_ORDER = (("web", "beat", "worker", "encoder", "sandbox"), ("valkey",), ("postgres",))
+STOP_ORDER = (("web", "upkeep", "worker", "encoder", "sandbox"), ("valkey",), ("postgres",))
 FAILED_STARTS = 3
 """A server that died as often at its start will not come up by trying again."""
 
@@ -85,7 +85,7 @@ class Site:
         first_sign_in = self._start_web_and_engines()
         self._wait_for_web()
         self.supervisor.start(worker_program())
-        self.supervisor.start(beat_program(self.layout))
+        self.supervisor.start(upkeep_program())
         self._announce(first_sign_in)
 
     def _start_servers(self) -> None:
@@ -161,17 +161,23 @@ def web_program(listener: socket.socket, report: int) -> Program:
 
 
 def worker_program() -> Program:
-    """Celery. A stop does not wait for tasks: they are idempotent and taken up again from the database."""
+    """Celery for documents. As many processes as `RAGSITE_WORKERS` says."""
     processes = os.environ.get("RAGSITE_WORKERS") or str(min(2, cores()))
-    options = (f"--concurrency={processes}", "-O", "fair", "--prefetch-multiplier=1", "--loglevel=INFO")
+    return _celery_worker("worker", "--queues=documents", f"--concurrency={processes}", "-O", "fair")
+
+
+def upkeep_program() -> Program:
+    """Celery for what is short and must not wait behind documents, and its clock: threads of one process.
+
+    As many threads as there are periodic tasks: those that take long once an hour leave room for the others.
+    """
+    return _celery_worker("upkeep", "--queues=maintenance", "--pool=threads", "--concurrency=4", "--clock")
+
+
+def _celery_worker(name: str, *options: str) -> Program:
+    """A stop does not wait for tasks: they are idempotent and taken up again from the database."""
+    common = (f"--hostname={name}@%h", "--prefetch-multiplier=1", "--loglevel=INFO")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    arguments = ("-m", "celery", "--app=ragsite", "--quiet", "worker", *options, *quiet)
+    arguments = ("-m", "celery", "--app=ragsite", "--quiet", "worker", *options, *common, *quiet)
     environment = {"REMAP_SIGTERM": "SIGQUIT", "PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
-    return python("worker", *arguments, environment=environment, noise=("Hitting Ctrl+C again",))
-
-
-def beat_program(layout: Layout) -> Program:
-    """Celery's clock; the file holds when each task was last sent."""
-    schedule = layout.run_dir / "celerybeat-schedule"
-    options = (f"--schedule={schedule}", "--pidfile=", "--loglevel=WARNING")
-    return python("beat", "-m", "celery", "--app=ragsite", "--quiet", "beat", *options)
+    return python(name, *arguments, environment=environment, noise=("Hitting Ctrl+C again",))

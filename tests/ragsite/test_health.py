@@ -19,11 +19,11 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def worker():
-    """A worker's sign of life."""
-    announce()
+    """The signs of life of both kinds of worker."""
+    announce(["documents", "maintenance"])
     yield
     with quick_redis() as redis:
-        redis.delete(alive_key())
+        redis.delete(alive_key("documents"), alive_key("maintenance"))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_readyz_names_each_part(client, worker, encoder):
     assert response.status_code == 200
     body = response.json()
     assert body["status"] == "ok"
-    assert set(body["parts"]) == {"database", "migrations", "cache", "worker", "encoder"}
+    assert set(body["parts"]) == {"database", "migrations", "cache", "worker", "upkeep", "encoder"}
     assert all(part["ok"] and part["seconds"] >= 0 for part in body["parts"].values())
     assert "no-store" in response["Cache-Control"]
 
@@ -62,6 +62,14 @@ def test_a_missing_worker_degrades_and_does_not_fail(client, encoder):
     assert response.status_code == 200
     assert response.json()["status"] == "degraded"
     assert response.json()["parts"]["worker"]["ok"] is False
+
+
+@pytest.mark.parametrize(("queue", "part"), [("documents", "worker"), ("maintenance", "upkeep")])
+def test_each_kind_of_worker_is_missed(client, worker, encoder, queue, part):
+    with quick_redis() as redis:
+        redis.delete(alive_key(queue))
+    parts = client.get("/readyz").json()["parts"]
+    assert [name for name, state in parts.items() if not state["ok"]] == [part]
 
 
 def test_a_missing_encoder_degrades_and_does_not_fail(client, worker, settings):
@@ -124,27 +132,27 @@ def test_readyz_is_there_without_https_and_for_any_host(client, settings):
 
 def test_the_sign_of_life_ends_by_itself(worker):
     with quick_redis() as redis:
-        assert 0 < redis.ttl(alive_key()) <= LASTS_SECONDS
+        assert 0 < redis.ttl(alive_key("documents")) <= LASTS_SECONDS
 
 
 def test_announcing_without_a_cache_is_no_error(settings):
     settings.CACHE_URL = "redis://127.0.0.1:9/0"
-    announce()
+    announce(["documents"])
 
 
-def test_a_real_worker_announces_itself(tmp_path):
+def test_a_real_worker_announces_itself_for_each_of_its_queues(tmp_path):
     with quick_redis() as redis:
-        redis.delete(alive_key())
+        redis.delete(alive_key("documents"), alive_key("maintenance"))
         command = [sys.executable, "-m", "celery", "-A", "ragsite", "worker", "--pool=solo", "--without-gossip"]
         environment = {**os.environ, "REDIS_URL": site_settings.REDIS_URL}
         process = subprocess.Popen(command, cwd=PROJECT_DIR, env=environment, stderr=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + 60
-            while not redis.exists(alive_key()):
+            while redis.exists(alive_key("documents"), alive_key("maintenance")) < 2:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
-            redis.delete(alive_key())
+            redis.delete(alive_key("documents"), alive_key("maintenance"))

@@ -1,6 +1,8 @@
 """`manage.py up` as people run it: a real start, every process killed, the supervisor too, and what stops a start."""
 
 import fcntl
+import functools
+import json
 import os
 import pwd
 import re
@@ -11,10 +13,14 @@ import subprocess
 import sys
 import tempfile
 import termios
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import pytest
+from redis import Redis
 
 from ragsite.embedded import CannotStart
 from ragsite.layout import PROJECT_DIR, Layout
@@ -115,6 +121,68 @@ def test_a_killed_process_is_told_and_comes_back_without_its_old_children(site: 
     assert until(lambda: site.status("/readyz") == 200), site.lines
 
 
+def test_documents_in_work_keep_nothing_else_waiting(site: Instance) -> None:
+    """The worker of documents is as busy as can be: it is frozen. The clock goes on, and the short tasks too."""
+    assert until(lambda: not ill_parts(site)), site.lines
+    worker = site.pid_of("worker")
+    os.killpg(worker, signal.SIGSTOP)
+    try:
+        upload(site, "frozen")
+        assert until(lambda: messages_for_documents(site) > 1), "only the upload itself has woken the worker"
+    finally:
+        os.killpg(worker, signal.SIGCONT)
+    assert until(lambda: statuses(site) == {"processed"}), site.lines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["valkey", "postgres"])
+def test_both_workers_go_on_after_a_server_died_without_dying_themselves(site: Instance, server: str) -> None:
+    assert until(lambda: not ill_parts(site)), site.lines
+    before = {name: site.pid_of(name) for name in ("worker", "upkeep")}
+    killed = site.pid_of(server)
+    os.kill(killed, signal.SIGKILL)
+    assert until(lambda: site.pid_of(server) not in {0, killed})
+    assert until(lambda: not ill_parts(site)), site.lines
+    test_documents_in_work_keep_nothing_else_waiting(site)
+    assert {name: site.pid_of(name) for name in before} == before
+
+
+def ill_parts(site: Instance) -> list[str]:
+    """Those of the site that are not well, each kind of worker being one."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/readyz", timeout=10) as answer:
+            return [name for name, part in json.load(answer)["parts"].items() if not part["ok"]]
+    except OSError:
+        return ["web"]
+
+
+def upload(site: Instance, text: str) -> None:
+    with api(site) as client:
+        files = {"file": (f"{uuid4()}.txt", f"{text} {uuid4()}")}
+        assert client.post("/api/v1/documents", files=files).status_code == 201
+
+
+def statuses(site: Instance) -> set[str]:
+    with api(site) as client:
+        return {document["status"] for document in client.get("/api/v1/documents").json()["results"]}
+
+
+@functools.cache
+def token(site: Instance) -> str:
+    return site.manage("create_token", "admin", "--name", "test").stdout.strip()
+
+
+def api(site: Instance) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token(site)}"}
+    return httpx.Client(base_url=f"http://127.0.0.1:{site.port}", headers=headers, timeout=60)
+
+
+def messages_for_documents(site: Instance) -> int:
+    layout = Layout(site.folder)
+    with Redis.from_url(layout.redis_url) as broker:
+        return broker.llen("ragsite:broker:documents")
+
+
 def test_sigterm_stops_every_process_with_code_0_and_the_next_start_is_no_first_one(stopped_folder: Path) -> None:
     instance = Instance(stopped_folder)
     try:
@@ -134,7 +202,7 @@ def test_kill_9_of_the_supervisor_leaves_no_process_and_the_next_start_works_at_
     first = Instance(stopped_folder)
     try:
         first.wait_until_ready()
-        assert until(lambda: first.pid_of("beat"))
+        assert until(lambda: first.pid_of("upkeep"))
         family = descendants(first.process.pid)
         first.process.kill()
         first.process.wait()
