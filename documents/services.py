@@ -21,6 +21,7 @@ from django.db.models.functions import Now
 from documents.models import Collection, Document, Membership
 from documents.signals import documents_deleted
 from documents.sniffing import UnsupportedFormat, sniff
+from ragsite.queues import messages_in
 
 if TYPE_CHECKING:
     from ragsite.accounts.models import User
@@ -212,9 +213,13 @@ def set_collections(*, document: Document, collections: Sequence[Collection]) ->
 
 
 def wake_worker() -> None:
-    """Tell a worker that there is work. The rows are the truth: when the broker is down, beat's next round finds it."""
+    """Tell a worker that there is work, unless enough of such messages wait already.
+
+    The rows are the truth: when the broker is down, the next round of the upkeep finds them.
+    """
     try:
-        current_app.send_task(PROCESS_TASK, retry=False, expires=600)
+        if messages_in(settings.DOCUMENTS_QUEUE) < settings.PROCESSING_WAKE_LIMIT:
+            current_app.send_task(PROCESS_TASK, retry=False, expires=600)
     except Exception as error:  # whatever the broker's driver raises: the upload is safe already
         logger.warning("The broker cannot be reached (%s); the document waits for the next round.", error)
 

@@ -445,3 +445,12 @@ def test_a_connection_that_is_cut_in_the_middle_gives_the_document_back(
     process_all()
     document.refresh_from_db()
     assert document.status == "processed"
+
+
+def test_wakeful_messages_do_not_pile_up_while_no_worker_takes_them(monkeypatch, settings):
+    sent = []
+    monkeypatch.setattr("documents.services.messages_in", lambda queue: len(sent))
+    monkeypatch.setattr("documents.services.current_app.send_task", lambda *args, **kwargs: sent.append(args))
+    for _ in range(100):
+        services.wake_worker()
+    assert len(sent) == settings.PROCESSING_WAKE_LIMIT
