@@ -35,7 +35,7 @@ class Seat:
             if user_id is None:
                 return
             _taken[user_id] -= 1
-            if not _taken[user_id]:
+            if _taken[user_id] < 1:
                 del _taken[user_id]
 
 

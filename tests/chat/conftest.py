@@ -10,6 +10,7 @@ import pytest
 from django.conf import LazySettings
 from rest_framework.test import APIClient
 
+from chat import seats
 from chat.answers import streams
 from chat.answers.board import board
 from chat.answers.events import Event
@@ -52,6 +53,12 @@ def _answers_end(db: None) -> Iterator[None]:
         time.sleep(0.02)
     assert not len(board()), "an answer is still running"
     valkey().delete(streams.stops_key())
+
+
+@pytest.fixture(autouse=True)
+def _empty_seats() -> None:
+    """Streams that a test before left unread and open keep no seat from this one."""
+    seats._taken.clear()
 
 
 @pytest.fixture
