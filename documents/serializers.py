@@ -67,7 +67,7 @@ class PageSerializer(serializers.Serializer[Any]):
     number = serializers.IntegerField()
     start = serializers.IntegerField()
     end = serializers.IntegerField()
-    label = serializers.CharField(allow_null=True, default=None, help_text="As printed; a sheet's or a chapter's name.")
+    label = serializers.CharField(allow_null=True, default=None, help_text="As printed; a sheet's or a chapter's name.")  # type: ignore[assignment]
 
 
 class TextSerializer(serializers.Serializer[Any]):
