@@ -53,6 +53,7 @@ STATUS_OF_FAILURE = {
     "too_busy": 503,
     "interrupted": 503,
     "deleted": 404,
+    "account_deactivated": 403,
 }
 """What the JSON answer says of an answer that could not be given; 500 for all else."""
 MESSAGE_ORDERINGS = {"created_at": ("created_at", "id"), "-created_at": ("-created_at", "-id")}

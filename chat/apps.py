@@ -7,9 +7,10 @@ class ChatConfig(AppConfig):
     name = "chat"
 
     def ready(self) -> None:
-        from chat import forgetting
+        from chat import deactivating, forgetting
         from chat.answers.producer import interrupt_all
         from ragsite.stopping import before_stop
 
         forgetting.connect()
+        deactivating.connect()
         before_stop(interrupt_all)

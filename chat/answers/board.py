@@ -215,7 +215,9 @@ class Board:
     def _obey_stops(self, entries: streams.Entries) -> None:
         for number, fields in entries:
             self._last_stop = number
-            if answer := self.get(UUID(fields[b"answer"].decode())):
+            if b"answer" not in fields:
+                self._look_now.set()
+            elif answer := self.get(UUID(fields[b"answer"].decode())):
                 answer.stop.set(StopReason.STOPPED)
 
     def _reflect(self, mirror: Mirror, entries: streams.Entries, alive: int, now: float) -> None:

@@ -9,6 +9,7 @@ Ending = tuple[str, dict[str, Any]]
 
 INTERRUPTED = {"code": "interrupted", "detail": "The answer was interrupted; what was written until then is kept."}
 DELETED: Ending = (ERROR, {"code": "deleted", "detail": "The conversation was deleted."})
+FORBIDDEN: Ending = (ERROR, {"code": "account_deactivated", "detail": "The account was deactivated."})
 NOT_STORED: Ending = (ERROR, {"code": "not_stored", "detail": "The answer could not be stored."})
 
 

@@ -54,10 +54,18 @@ def _follow_running(message: Message, after: int) -> Batches:
         if log.is_whole:
             return
         seen = max(len(log), after)
-    stored = Message.objects.filter(owner_id=message.owner_id, id=message.id, owner__is_active=True).whole().first()
-    name, data = endings.of_message(whole_message_json(stored)) if stored else endings.DELETED
+    ending = _ending(message)
     release_connection()
-    yield [Event.of(seen + 1, name, data)]
+    yield [Event.of(seen + 1, *ending)]
+
+
+def _ending(message: Message) -> endings.Ending:
+    """What the database says of an answer that has ended."""
+    rows = Message.objects.filter(owner_id=message.owner_id, id=message.id)
+    stored = rows.whole().select_related("owner").first()
+    if stored is None:
+        return endings.DELETED
+    return endings.of_message(whole_message_json(stored)) if stored.owner.is_active else endings.FORBIDDEN
 
 
 def replay(message: Message, after: int) -> list[Event]:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.conf import settings
 
@@ -134,7 +135,7 @@ def _end(answer: RunningAnswer, question: Question, draft: Draft) -> None:
 
 def _store_and_tell(answer: RunningAnswer, question: Question, draft: Draft) -> None:
     if not answer.stored:
-        answer.emit(*endings.of_message(unstored_answer(answer.id, answer.owner_id, draft)))
+        answer.emit(*_ending(answer, unstored_answer(answer.id, answer.owner_id, draft)))
         return
     try:
         message = store_answer(answer.id, answer.owner_id, scope_json(question.scope), draft)
@@ -146,7 +147,12 @@ def _store_and_tell(answer: RunningAnswer, question: Question, draft: Draft) -> 
         release_connection()
     if len(message["citations"]) < len(draft.citations):  # of a document deleted meanwhile: the events have its words
         board().forget([answer.id])
-    answer.emit(*endings.of_message(message))
+    answer.emit(*_ending(answer, message))
+
+
+def _ending(answer: RunningAnswer, message: dict[str, Any]) -> endings.Ending:
+    """Who was deactivated learns that, and no more of the answer."""
+    return endings.FORBIDDEN if answer.stop.reason is StopReason.FORBIDDEN else endings.of_message(message)
 
 
 def interrupt_all(seconds: float = 4.0) -> None:

@@ -114,6 +114,14 @@ def request_stop(answer: UUID) -> None:
     redis().xadd(stops_key(), {"answer": str(answer)}, maxlen=STOPS_KEPT, approximate=True)
 
 
+def request_check() -> None:
+    """Tell all processes to ask the database now which answers may go on. Raises RedisError.
+
+    Not whose may not: a process that reads this late would stop answers of somebody who is back.
+    """
+    redis().xadd(stops_key(), {"check": "1"}, maxlen=STOPS_KEPT, approximate=True)
+
+
 def forget(answers: Iterable[UUID]) -> None:
     """Remove what was streamed; silently not when Valkey is down, where nothing outlives its 15 minutes anyway."""
     keys = [stream_key(answer) for answer in answers]

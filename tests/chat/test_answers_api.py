@@ -1,10 +1,12 @@
 """Asking, and following the answer."""
 
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection
 from rest_framework.test import APIClient
 
 from chat import seats
@@ -269,7 +271,24 @@ def test_the_answers_of_a_deactivated_user_stop(owner: User, api: Client, librar
     frames = Frames(ask_streamed(client, new_conversation(client)))
     frames.until("token")
     User.objects.filter(pk=owner.pk).update(is_active=False)
-    assert frames.until("done").data["message"]["status"] == "stopped"
+    assert frames.until("error").data["code"] == "account_deactivated"
+    assert Message.objects.get(role="assistant").status == "stopped"
+
+
+def test_an_answer_that_is_waited_for_is_refused_when_its_owner_is_deactivated(
+    owner: User, api: Client, library: Library, slow_model: Server
+) -> None:
+    def deactivate() -> None:
+        wait_for(lambda: Message.objects.running().exists())
+        User.objects.filter(pk=owner.pk).update(is_active=False)
+        connection.close()
+
+    client = api(owner)
+    conversation, shutting_out = new_conversation(client), Thread(target=deactivate)
+    shutting_out.start()
+    response = ask(client, conversation)
+    shutting_out.join()
+    assert (response.status_code, response.json()["code"]) == (403, "account_deactivated")
 
 
 @pytest.mark.parametrize(

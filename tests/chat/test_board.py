@@ -18,12 +18,14 @@ from chat.answers.board import Board, board
 from chat.answers.events import Event
 from chat.answers.running import StopReason
 from chat.answers.sweeping import mark_interrupted, sweep
+from chat.deactivating import end_answers
 from chat.models import Conversation, Message
 from chat.services import stop_answer
 from chat.tasks import sweep_interrupted
 from documents.models import Document
 from ragsite.accounts.models import User
-from tests.chat.conftest import Frames, ask, ask_streamed, new_conversation, use, wait_for
+from ragsite.accounts.services import activate_users, deactivate_users
+from tests.chat.conftest import QUESTION, Frames, ask, ask_streamed, new_conversation, use, wait_for
 from tests.load.mock_model import Server, Times, running_mock
 from tests.load.site import database_url
 
@@ -359,6 +361,62 @@ def test_answers_of_a_process_that_goes_down_are_stored_as_interrupted(
     assert last["code"] == "interrupted"
     stored = Message.objects.get(id=message.id)
     assert (stored.status, stored.body.content) == ("interrupted", last["message"]["content"])
+
+
+@pytest.fixture
+def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The database is not asked about answers, unless somebody tells to."""
+    with monkeypatch.context() as patch:
+        patch.setattr(boards, "ALIVE_EVERY_SECONDS", 3600)
+        board()._look_now.set()
+        yield
+    board()._look_now.set()
+
+
+def test_a_deactivated_persons_answers_end_at_once_in_every_process(
+    owner: User, api: Client, library: dict[str, Document], slow_model: Server, nobody_looks: None, elsewhere: Any
+) -> None:
+    client = api(owner)
+    frames, message = begun(client)
+    openai = client.post(
+        "/v1/chat/completions",
+        {"model": "ragsite", "stream": True, "messages": [{"role": "user", "content": QUESTION}]},
+    )
+    followed, pieces = following.follow(message), iter(openai.streaming_content)
+    elsewhere(lambda: next(followed))
+    next(pieces)
+    deactivate_users(users=User.objects.filter(pk=owner.pk))
+    assert frames.until("error").data["code"] == "account_deactivated"
+    assert [event for batch in followed for event in batch][-1].data["code"] == "account_deactivated"
+    assert b"account_deactivated" in b"".join(pieces)
+    assert Message.objects.get(id=message.id).status == "stopped"
+
+
+def test_a_follower_learns_from_the_database_that_its_owner_was_deactivated(owner: User, elsewhere: Any) -> None:
+    message = dead_answer(owner)
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+    (last,) = [event for batch in elsewhere(lambda: list(following.follow(message))) for event in batch]
+    assert (last.name, last.data["code"]) == ("error", "account_deactivated")
+
+
+def test_the_answers_of_a_person_who_is_back_go_on(
+    owner: User, api: Client, library: dict[str, Document], slow_model: Server
+) -> None:
+    deactivate_users(users=User.objects.filter(pk=owner.pk))
+    activate_users(users=User.objects.filter(pk=owner.pk))
+    frames, message = begun(api(owner))
+    stop_answer(message=message)
+    assert frames.until("done").data["message"]["status"] == "stopped"
+
+
+def test_without_valkey_a_deactivation_still_ends_the_answers(
+    owner: User, api: Client, library: dict[str, Document], slow_model: Server, valkey_down: Any
+) -> None:
+    valkey_down()
+    frames, _ = begun(api(owner))
+    end_answers(user=owner)
+    deactivate_users(users=User.objects.filter(pk=owner.pk))
+    assert frames.until("error").data["code"] == "account_deactivated"
 
 
 def test_a_database_that_comes_back_gets_the_answer(
