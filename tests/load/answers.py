@@ -15,7 +15,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -116,8 +116,8 @@ def counted_connections(result: Result) -> Iterator[None]:
     over = threading.Event()
 
     def look() -> None:
-        with psycopg2.connect(_server()) as connection, connection.cursor() as cursor:
-            connection.autocommit = True
+        with closing(psycopg2.connect(_server())) as connection, connection.cursor() as cursor:
+            connection.autocommit = True  # within one transaction PostgreSQL shows its first snapshot for ever
             while not over.wait(0.1):
                 cursor.execute(CONNECTIONS)
                 result.most_connections = max(result.most_connections, cursor.fetchone()[0])
