@@ -5,6 +5,8 @@ from django.core.management import CommandError, call_command
 
 from documents.models import Collection, Document
 from processing.ingesting import files_below
+from ragsite.accounts.models import User
+from ragsite.first_start import ensure_first_administrator
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fake_encoder", "sandbox_service")]
 
@@ -57,6 +59,16 @@ def test_a_path_that_is_not_there_and_a_missing_owner_are_told(owner, tmp_path):
         call_command("ingest", str(tmp_path / "nothing"), owner="owner")
     with pytest.raises(CommandError, match="administrator"):
         call_command("ingest", str(tmp_path))
+
+
+def test_on_a_new_site_the_library_is_that_of_the_administrator_who_gets_a_password_at_the_first_start(db, folder):
+    call_command("ingest", str(folder))
+    admin = User.objects.get()
+    assert (admin.username, admin.is_superuser, admin.has_usable_password()) == ("admin", True, False)
+    assert Document.objects.filter(owner=admin).count() == 2
+    made = ensure_first_administrator()
+    assert made is not None
+    assert User.objects.get().check_password(made["password"])
 
 
 def test_hidden_files_are_left_out(folder):
