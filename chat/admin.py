@@ -17,7 +17,6 @@ class ReadOnlyAdmin(BigTableAdmin):
     """Rows of people's own: nobody writes in their name. ``texts`` are the fields that need the permission."""
 
     texts: tuple[str, ...] = ()
-    show_facets = admin.ShowFacets.NEVER
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

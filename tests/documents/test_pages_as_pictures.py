@@ -11,8 +11,6 @@ from fpdf import FPDF
 from documents import pages
 from documents.models import Document
 
-SIZE = len(b"RIFF")
-
 
 def pdf(text: str) -> bytes:
     made = FPDF()
