@@ -38,7 +38,13 @@ def test_a_worker_to_which_no_queue_is_named_takes_all() -> None:
 
 @pytest.fixture
 def empty_queues() -> Iterator[None]:
+    """Other tests on this broker leave wake-ups behind; nobody takes them."""
+    purge_queues()
     yield
+    purge_queues()
+
+
+def purge_queues() -> None:
     with current_app.connection_or_acquire() as broker, broker.channel() as channel:
         for queue in (DOCUMENTS, MAINTENANCE):
             channel.queue_purge(queue)
