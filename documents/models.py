@@ -63,6 +63,8 @@ class Document(models.Model):
         PART = "part"
 
     IN_WORK = (Status.UPLOADED, Status.EXTRACTING, Status.CHUNKING, Status.EMBEDDING)
+    LARGE_BYTES = 1 << 20
+    """From here on a document may take so long that small ones should not wait behind it."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="documents")
@@ -175,6 +177,10 @@ class Document(models.Model):
         return self.filename
 
     @property
+    def is_large(self) -> bool:
+        return self.size >= self.LARGE_BYTES
+
+    @property
     def remaining_seconds(self) -> float | None:
         """What the present stage will still take at its rate so far; None while there is no rate to go by."""
         if self.status == self.Status.PROCESSED:
@@ -239,7 +245,9 @@ class Chunk(models.Model):
     start = models.IntegerField(help_text="Code point in the document's text.")
     end = models.IntegerField(help_text="Exclusive.")
     page = models.IntegerField(null=True)
+    page_label = models.TextField(db_default="", help_text="The page's own, or a sheet's or attachment's name.")
     headings = ArrayField(models.TextField(), default=list)
+    table_header = models.TextField(db_default="", help_text="The line that names the columns, where it is a table.")
     title = models.TextField(blank=True)
     text = models.TextField()
     words = models.TextField(null=True, help_text="For the word index, where a script has no spaces: n-grams.")

@@ -8,12 +8,12 @@ from typing import Any
 from django.db.models.functions import Length, Substr
 
 from documents.models import Document, DocumentText
+from documents.places import CELLS
 
 WINDOW = 24_000
 """Characters shown at once; a longer document is read in steps."""
 LEAD = 6_000
 """Of these, how many stand before the place that is looked for."""
-CELLS = " | "
 _HASHES = re.compile(r"(?:#{1,6}\s+)?")
 
 

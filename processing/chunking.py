@@ -7,6 +7,7 @@ it stands under; a table's rows keep their header in that path when the table go
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from documents.places import HEADING_CHARACTERS
 from ragsite.extraction import Block, Extraction
 from ragsite.sentences import sentences
 
@@ -16,6 +17,9 @@ MIN_TOKENS = 60
 """A heading begins a new chunk only when the one before has this many tokens: tiny sections stay together."""
 UNIT_CHARACTERS = 500
 """A block longer than this is cut into its sentences or rows before tokens are counted."""
+
+HEADER_CHARACTERS = 2000
+"""Of a table's header; wider ones are cut."""
 
 TokenCounter = Callable[[Sequence[str]], list[int]]
 
@@ -30,6 +34,8 @@ class Passage:
     page: int | None
     headings: tuple[str, ...]
     token_count: int
+    table_header: str = ""
+    """The line that names the columns of the passage's table, wherever in the table the passage is."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class _Unit:
     headings: tuple[str, ...]
     level: int | None = None
     tokens: int = 0
+    header: str = ""
 
 
 @dataclass
@@ -58,8 +65,9 @@ class _Draft:
     def passage(self) -> Passage:
         body = [unit for unit in self.units if unit.kind != "heading"]
         first = (body or self.units)[0]
+        header = next((unit.header for unit in self.units if unit.header), "")
         return Passage(
-            self.units[0].start, self.units[-1].end, first.kind, self.units[0].page, first.headings, self.tokens
+            self.units[0].start, self.units[-1].end, first.kind, self.units[0].page, first.headings, self.tokens, header
         )
 
 
@@ -99,9 +107,10 @@ def _rows(text: str, block: Block, headings: tuple[str, ...]) -> Iterator[_Unit]
     for line in text[block.start : block.end].split("\n"):
         end = position + len(line)
         if line.strip():
-            yield _Unit(position, end, block.kind, block.page, (*headings, header) if header else headings)
+            path = (*headings, header[:HEADING_CHARACTERS]) if header else headings
             if block.header and not header:
-                header = " ".join(line.split())[:300]
+                header = " ".join(line.split())[:HEADER_CHARACTERS]
+            yield _Unit(position, end, block.kind, block.page, path, header=header)
         position = end + 1
 
 
@@ -116,7 +125,7 @@ def _fitted(text: str, unit: _Unit, tokens: int) -> Iterator[_Unit]:
             space = max(text.rfind(" ", start + width // 2, end), text.rfind("\n", start + width // 2, end))
             end = space + 1 if space > 0 else end
         share = max(1, tokens * (end - start) // (unit.end - unit.start))
-        yield _Unit(start, end, unit.kind, unit.page, unit.headings, unit.level, share)
+        yield _Unit(start, end, unit.kind, unit.page, unit.headings, unit.level, share, unit.header)
         start = end
 
 

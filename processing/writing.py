@@ -20,7 +20,7 @@ from ragsite.languages import has_unspaced, index_words
 
 CHUNK_COLUMNS = (
     "owner_id", "document_id", "position", "kind", "start", "end", "page", "headings", "title", "text", "words",
-    "token_count", "language", "sample_key",
+    "token_count", "language", "sample_key", "page_label", "table_header",
 )  # fmt: skip
 EMBEDDING_COLUMNS = ("owner_id", "document_id", "position", "part", "model_id", "content_hash", "vector")
 
@@ -111,6 +111,7 @@ def _write_text(document: Document, extraction: Extraction) -> None:
 
 
 def _chunk_rows(document: Document, extraction: Extraction, passages: Sequence[Passage]) -> list[tuple]:
+    labels = {page.number: page.label for page in extraction.pages}
     rows = []
     for position, passage in enumerate(passages):
         text = extraction.text[passage.start : passage.end]
@@ -119,6 +120,7 @@ def _chunk_rows(document: Document, extraction: Extraction, passages: Sequence[P
             document.owner_id, document.id, position, passage.kind, passage.start, passage.end, passage.page,
             passage.headings, document.title, text, index_words(context) if has_unspaced(context) else None,
             passage.token_count, document.language, random.randrange(1 << 31),  # noqa: S311
+            (labels.get(passage.page) or "").replace("\x00", ""), passage.table_header,
         ))  # fmt: skip
     return rows
 

@@ -71,7 +71,7 @@ def _from_a_question(newest_first: list[Turn]) -> list[Turn]:
 def passage_block(passage: Passage) -> str:
     """The passage with its number and where it stands."""
     hit = passage.hit
-    place = ", ".join(filter(None, [hit.filename, f"page {hit.page}" if hit.page else "", " > ".join(hit.headings)]))
+    place = ", ".join(filter(None, [hit.filename, hit.place, " > ".join(hit.headings)]))
     return f"[{passage.number}] ({' '.join(place.split())})\n{hit.text}"
 
 

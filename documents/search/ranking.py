@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection
 from numpy.typing import NDArray
 
+from documents.places import heading_path, place
 from documents.search import statement
 from documents.search.fusion import WEIGHTS, Mode
 from documents.vectors import vector_literal
@@ -50,6 +51,20 @@ class Hit:
     score: float
     words: float
     meaning: float
+    kind: str = "paragraph"
+    page_kind: str = "page"
+    page_label: str = ""
+    table_header: str = ""
+
+    @property
+    def place(self) -> str:
+        """``page 3``, ``sheet Budget``; empty where the format has no pages."""
+        return place(self.page_kind, self.page, self.page_label)
+
+    @property
+    def path(self) -> list[str]:
+        """The headings, without what the place and the table's header say."""
+        return heading_path(self.headings, self.page_label, self.table_header)
 
 
 def search(scope: Scope, query: str, limit: int = 10, mode: Mode = Mode.FUSED) -> list[Hit]:

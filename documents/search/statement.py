@@ -108,6 +108,7 @@ by_meaning AS MATERIALIZED (
 found AS (SELECT document_id, position FROM by_words UNION SELECT document_id, position FROM by_meaning),
 scored AS (
   SELECT c.document_id, c.position, c.page, c.start, c.end, c.text, c.headings, c.title, c.language,
+    c.kind, c.page_label, c.table_header,
     coalesce((SELECT sum(w.idf * ts_rank(c.tsv, w.query, 1)) FROM weighted w) / (SELECT score FROM total), 0) AS words,
     coalesce((SELECT score FROM by_meaning m WHERE (m.document_id, m.position) = (c.document_id, c.position)),
       (SELECT 1 - (e.vector <=> %(vector)s::halfvec) FROM documents_embedding e, model
@@ -117,7 +118,8 @@ scored AS (
     AND c.document_id = found.document_id AND c.position = found.position
 )
 SELECT s.document_id, d.filename, s.page, s.position, s.start, s.end, s.text, s.headings, s.title, s.language,
-       %(words_weight)s * s.words + %(meaning_weight)s * s.meaning AS score, s.words, s.meaning
+       %(words_weight)s * s.words + %(meaning_weight)s * s.meaning AS score, s.words, s.meaning,
+       s.kind, d.page_kind, s.page_label, s.table_header
 FROM scored s JOIN documents_document d ON d.owner_id = %(owner)s AND d.id = s.document_id
 ORDER BY score DESC, s.document_id, s.position LIMIT %(limit)s
 """
