@@ -1,5 +1,13 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
 class DocumentsConfig(AppConfig):
     name = "documents"
+
+    def import_models(self) -> None:
+        """Rooms of this app have models of their own, which Django would not find there."""
+        super().import_models()
+        for room in ("tus", "importing"):
+            import_module(f"documents.{room}.models")
