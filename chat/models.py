@@ -10,9 +10,20 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from chat.querysets import BODY_WORDS, TITLE_WORDS, CitationQuerySet, ConversationQuerySet, MessageQuerySet
+from documents.models import Document
+from documents.places import place
 from ragsite.fields import new_id
 
 TITLE_LENGTH = 200
+MODEL_NAME_LENGTH = 40
+
+
+class Style(models.TextChoices):
+    """How answers are to be written; without one, as the engine finds best."""
+
+    SHORT = "short"
+    FULL = "full"
+    QUOTES = "quotes"
 
 
 class Conversation(models.Model):
@@ -26,6 +37,10 @@ class Conversation(models.Model):
     # No value means the whole library; a list whose documents are all deleted means nothing, never everything.
     scope_documents = ArrayField(models.UUIDField(), null=True, blank=True)
     scope_collections = ArrayField(models.UUIDField(), null=True, blank=True)
+    language_model = models.CharField(
+        max_length=MODEL_NAME_LENGTH, blank=True, db_default="", help_text="One of those configured; empty: the first."
+    )
+    style = models.CharField(max_length=6, choices=Style.choices, blank=True, db_default="")
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now(), help_text="The newest question or answer.")
 
@@ -36,6 +51,9 @@ class Conversation(models.Model):
         constraints = [
             # The target of the composite foreign keys of messages and their bodies.
             models.UniqueConstraint(fields=["owner", "id"], name="chat_conversation_owner_id_uniq"),
+            models.CheckConstraint(
+                condition=Q(style__in=["", "short", "full", "quotes"]), name="chat_conversation_style_check"
+            ),
         ]
         indexes = [
             # GET /conversations: newest activity first.
@@ -89,6 +107,9 @@ class Message(models.Model):
     cached = models.BooleanField(default=False)
     prompt_tokens = models.IntegerField(null=True)
     completion_tokens = models.IntegerField(null=True)
+    support = models.JSONField(
+        null=True, help_text="{claims, supported, unsupported: [{start, end, reason}]}, of a model's answer."
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = MessageQuerySet.as_manager()
@@ -153,6 +174,10 @@ class Citation(models.Model):
     document_id = models.UUIDField(null=True)
     filename = models.CharField(max_length=255, blank=True)
     page = models.IntegerField(null=True)
+    page_kind = models.CharField(max_length=5, choices=Document.PageKind.choices, default=Document.PageKind.PAGE)
+    page_label = models.TextField(db_default="", blank=True, help_text="The page's own, or a sheet's or attachment's.")
+    headings = ArrayField(models.TextField(), default=list, blank=True)
+    table_header = models.TextField(db_default="", blank=True, help_text="What names the columns of a quoted row.")
     start = models.IntegerField(help_text="Code point in the document's text.")
     end = models.IntegerField(help_text="Exclusive.")
     quote = models.TextField(blank=True)
@@ -167,7 +192,8 @@ class Citation(models.Model):
             models.CheckConstraint(condition=Q(start__gte=0, end__gt=F("start")), name="chat_citation_span_check"),
             # What came of a deleted document is gone with it.
             models.CheckConstraint(
-                condition=Q(document_id__isnull=False) | Q(quote="", filename=""),
+                condition=Q(document_id__isnull=False)
+                | Q(quote="", filename="", page_label="", headings=[], table_header=""),
                 name="chat_citation_deleted_check",
             ),
             # An answer's citations, in order.
@@ -182,6 +208,11 @@ class Citation(models.Model):
 
     def __str__(self) -> str:
         return f"[{self.marker}]"
+
+    @property
+    def place(self) -> str:
+        """``page 3``, ``sheet Budget``; empty where the format has no pages."""
+        return place(self.page_kind, self.page, self.page_label)
 
 
 class RetrievalTrace(models.Model):
