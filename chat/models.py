@@ -38,9 +38,13 @@ class Conversation(models.Model):
     scope_documents = ArrayField(models.UUIDField(), null=True, blank=True)
     scope_collections = ArrayField(models.UUIDField(), null=True, blank=True)
     language_model = models.CharField(
-        max_length=MODEL_NAME_LENGTH, blank=True, db_default="", help_text="One of those configured; empty: the first."
+        max_length=MODEL_NAME_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="One of those configured; empty: the first.",
     )
-    style = models.CharField(max_length=6, choices=Style.choices, blank=True, db_default="")
+    style = models.CharField(max_length=6, choices=Style.choices, blank=True, default="", db_default="")
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now(), help_text="The newest question or answer.")
 

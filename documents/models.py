@@ -9,11 +9,15 @@ from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import F, Func, Q
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Lower, Now
+from django.db.models.functions import Length, Lower, Now
+from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
 from documents.querysets import FILENAME_WORDS, ChunkQuerySet, CollectionQuerySet, DocumentQuerySet
 from ragsite.fields import HalfVectorField, new_id
+
+
+INSTRUCTIONS_LENGTH = 4000
 
 
 def file_path(document: "Document", _filename: str) -> str:
@@ -27,6 +31,13 @@ class Collection(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="collections")
     name = models.CharField(max_length=200)
+    instructions = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        max_length=INSTRUCTIONS_LENGTH,
+        help_text="What a language model is told when this collection is asked.",
+    )
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -39,6 +50,10 @@ class Collection(models.Model):
             models.UniqueConstraint(fields=["owner", "id"], name="documents_collection_owner_id_uniq"),
             models.UniqueConstraint("owner", Lower("name"), name="documents_collection_owner_name_uniq"),
             models.CheckConstraint(condition=~Q(name=""), name="documents_collection_name_check"),
+            models.CheckConstraint(
+                condition=LessThanOrEqual(Length("instructions"), INSTRUCTIONS_LENGTH),
+                name="documents_collection_instructions_check",
+            ),
         ]
 
     def __str__(self) -> str:

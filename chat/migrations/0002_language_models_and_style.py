@@ -15,12 +15,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='conversation',
             name='language_model',
-            field=models.CharField(blank=True, db_default='', help_text='One of those configured; empty: the first.', max_length=40),
+            field=models.CharField(blank=True, db_default='', default='', help_text='One of those configured; empty: the first.', max_length=40),
         ),
         migrations.AddField(
             model_name='conversation',
             name='style',
-            field=models.CharField(blank=True, choices=[('short', 'Short'), ('full', 'Full'), ('quotes', 'Quotes')], db_default='', max_length=6),
+            field=models.CharField(blank=True, choices=[('short', 'Short'), ('full', 'Full'), ('quotes', 'Quotes')], db_default='', default='', max_length=6),
         ),
         migrations.AddField(
             model_name='message',
