@@ -62,6 +62,11 @@ class Layout:
         return self.data_dir / "uploads"
 
     @property
+    def lifelines_dir(self) -> Path:
+        """A locked file for each process whose work others may have to take over (``ragsite.lifeline``)."""
+        return self.data_dir / "alive"
+
+    @property
     def models_dir(self) -> Path:
         return self.data_dir / "models"
 

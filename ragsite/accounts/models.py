@@ -131,7 +131,8 @@ class IdempotencyKey(models.Model):
     """One POST that was sent with an ``Idempotency-Key``, and its first result once there is one."""
 
     CLAIM_LASTS: ClassVar[timedelta] = timedelta(minutes=5)
-    """After this time without a result its process is taken for dead, and a repetition runs again."""
+    """After this time without a result its process is taken for dead, and a repetition runs again. One that is known to
+    be gone is not waited for."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(User, models.CASCADE, related_name="+")
@@ -139,6 +140,7 @@ class IdempotencyKey(models.Model):
     request_line = models.CharField(max_length=500, help_text="Method and path.")
     body_digest = models.BinaryField(max_length=32, help_text="SHA-256 of the parsed body.")
     claimed_at = models.DateTimeField(default=timezone.now)
+    claimed_by = models.CharField(max_length=200, blank=True, default="", db_default="", help_text="ragsite.lifeline")
     created_at = models.DateTimeField(default=timezone.now)
     status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status of the result; none while it runs.")
     body = models.JSONField(null=True)

@@ -21,6 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ragsite import lifeline
 from ragsite.accounts.callers import caller
 from ragsite.accounts.models import IdempotencyKey
 from ragsite.api.problems import Problem
@@ -99,8 +100,9 @@ def claim(request: Request, key: str) -> tuple[IdempotencyKey, bool]:
     if not 0 < len(key) <= 255 or not key.isprintable():
         raise Problem(400, "invalid_idempotency_key", f"{HEADER} must have 1 to 255 printable characters.")
     mine = {"request_line": f"{request.method} {request.path}"[:500], "body_digest": body_digest(request.data)}
+    defaults = mine | {"claimed_by": lifeline.mine()}
     try:
-        row, created = IdempotencyKey.objects.get_or_create(owner=caller(request), key=key, defaults=mine)
+        row, created = IdempotencyKey.objects.get_or_create(owner=caller(request), key=key, defaults=defaults)
     except IntegrityError as error:  # the other one gave its claim back at this moment
         raise _in_progress() from error
     if created:
@@ -114,16 +116,18 @@ def claim(request: Request, key: str) -> tuple[IdempotencyKey, bool]:
 
 def _take_over(row: IdempotencyKey) -> bool:
     """Claim what a process left behind that died; False while it may be alive or when another one was first."""
+    if not row.abandoned and not lifeline.has_ended(row.claimed_by):
+        return False
     before, row.claimed_at = row.claimed_at, timezone.now()
     seen = IdempotencyKey.objects.filter(pk=row.pk, status=None, claimed_at=before)
-    return before < row.claimed_at - row.CLAIM_LASTS and seen.update(claimed_at=row.claimed_at) == 1
+    return seen.update(claimed_at=row.claimed_at, claimed_by=lifeline.mine()) == 1
 
 
 def _claim_again(row: IdempotencyKey) -> None:
     """Take a finished row for another run. Raises Problem 409 when another request was first."""
     seen = IdempotencyKey.objects.filter(pk=row.pk, claimed_at=row.claimed_at).exclude(status=None)
     row.status, row.claimed_at = None, timezone.now()
-    if not seen.update(status=None, body=None, claimed_at=row.claimed_at):
+    if not seen.update(status=None, body=None, claimed_at=row.claimed_at, claimed_by=lifeline.mine()):
         raise _in_progress()
 
 

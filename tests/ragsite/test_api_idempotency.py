@@ -136,6 +136,13 @@ def test_a_claim_whose_process_died_is_taken_over_after_five_minutes(client):
     assert send(client)["Idempotency-Replayed"] == "true"
 
 
+def test_a_claim_of_a_process_that_is_known_to_be_gone_is_taken_over_at_once(client, monkeypatch):
+    leave_behind(client, timedelta())
+    assert send(client).status_code == 409
+    monkeypatch.setattr("ragsite.lifeline.has_ended", lambda mark: True)
+    assert send(client).json() == {"number": 2}
+
+
 def test_of_two_that_would_take_over_one_does(client, monkeypatch):
     leave_behind(client, timedelta(minutes=6))
     row = IdempotencyKey.objects.get()
