@@ -1,7 +1,9 @@
 """Which document a worker works on next, and the proof that it still may.
 
 The rows are the queue: a claim takes the next due document of the owner who has the fewest in work, with a lease that a
-thread renews. Every write names the attempt's token, so that a worker whose lease was lost changes nothing any more.
+thread renews. An owner's claims take in turn what waits longest and what came last: a file that is put in behind a
+thousand others is read soon, and the thousand go on. Every write names the attempt's token, so that a worker whose
+lease was lost changes nothing any more.
 """
 
 import logging
@@ -22,7 +24,6 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Least, Now
 
 from documents.models import Document
-from processing.models import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,9 @@ FREE = (
     "AND (lease_expires_at IS NULL OR lease_expires_at < statement_timestamp())"
 )
 
-# The owners with work by a loose scan over document_claim_idx; of each its next due rows. First the owner with the
-# fewest leases, of those the one who was served longest ago: a newcomer does not wait behind the queues of others.
+# The owners with work by a loose scan over document_claim_idx; of each its next due rows, by document_claim_idx those
+# that wait longest, by document_status_idx those that came last and were never begun. First the owner with the fewest
+# leases, of those the one who was served longest ago: a newcomer does not wait behind the queues of others.
 CANDIDATES = f"""
 WITH RECURSIVE owners(owner_id) AS (
   (SELECT owner_id FROM documents_document WHERE {WORK} ORDER BY owner_id LIMIT 1)
@@ -52,10 +54,16 @@ SELECT next.id FROM owners
 LEFT JOIN busy USING (owner_id)
 LEFT JOIN processing_turn turn USING (owner_id)
 CROSS JOIN LATERAL (
-  SELECT d.id, d.due_at FROM documents_document d WHERE d.owner_id = owners.owner_id AND {FREE}
-  ORDER BY d.due_at, d.id LIMIT 8
+  (SELECT d.id, d.due_at, turn.newest_next IS TRUE AS later, 0 AS newness
+   FROM documents_document d WHERE d.owner_id = owners.owner_id AND {FREE} AND d.size < %(size)s
+   ORDER BY d.due_at, d.id LIMIT 8)
+  UNION ALL
+  (SELECT d.id, d.due_at, false, row_number() OVER (ORDER BY d.uploaded_at DESC, d.id DESC)
+   FROM documents_document d
+   WHERE turn.newest_next AND d.owner_id = owners.owner_id AND d.status = 'uploaded' AND {FREE} AND d.size < %(size)s
+   ORDER BY d.uploaded_at DESC, d.id DESC LIMIT 8)
 ) next
-ORDER BY coalesce(busy.leases, 0), turn.claimed_at NULLS FIRST, next.due_at LIMIT 32
+ORDER BY coalesce(busy.leases, 0), turn.claimed_at NULLS FIRST, next.later, next.newness, next.due_at LIMIT 32
 """  # noqa: S608  (constants of this module)
 
 LOCKED = f"""
@@ -63,21 +71,29 @@ SELECT id FROM documents_document WHERE id = ANY (%s::uuid[]) AND {FREE}
 ORDER BY array_position(%s::uuid[], id) LIMIT 1 FOR UPDATE SKIP LOCKED
 """  # noqa: S608
 
+TAKE_TURN = """
+INSERT INTO processing_turn AS turn (owner_id, claimed_at, newest_next) VALUES (%s, statement_timestamp(), true)
+ON CONFLICT (owner_id) DO UPDATE SET claimed_at = EXCLUDED.claimed_at, newest_next = NOT turn.newest_next
+"""
+ANY_SIZE = (1 << 63) - 1
+
 
 class LeaseLost(Exception):
     """The document was deleted, restarted or taken over: this attempt must stop, and has nothing to clean up."""
 
 
-def claim_next() -> Document | None:
+def claim_next(*, small_only: bool = False) -> Document | None:
     """Claim the next due document with a fresh attempt token; None when nothing is due."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(CANDIDATES)
+        cursor.execute(CANDIDATES, {"size": Document.LARGE_BYTES if small_only else ANY_SIZE})
         candidates = [row[0] for row in cursor.fetchall()]
         cursor.execute(LOCKED, [candidates, candidates])
         row = cursor.fetchone()
         if row is None:
             return None
-        return _take(row[0])
+        document = _take(row[0])
+        cursor.execute(TAKE_TURN, [document.owner_id])
+        return document
 
 
 def _take(document_id: uuid.UUID) -> Document:
@@ -92,9 +108,7 @@ def _take(document_id: uuid.UUID) -> Document:
         lease_expires_at=_expiry(),
         updated_at=Now(),
     )
-    document = rows.get()
-    Turn.objects.update_or_create(owner_id=document.owner_id, defaults={"claimed_at": Now()})
-    return document
+    return rows.get()
 
 
 def _expiry() -> CombinedExpression:

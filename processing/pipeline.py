@@ -12,8 +12,9 @@ from django.db.models.functions import Now
 from documents.models import Document
 from documents.signals import document_processed
 from documents.vectors import register_model
+from processing.admission import admission
 from processing.chunking import chunk
-from processing.leases import Lease, LeaseLost, claim_next, logger
+from processing.leases import Lease, LeaseLost, logger
 from processing.outcomes import PASSING, ProcessingFailed, SliceEnded, fail, fail_unexpectedly, wait_or_fail
 from processing.writing import missing_embeddings, write_chunks, write_embeddings
 from ragsite.embedding import encoder
@@ -32,8 +33,8 @@ SLICE_SECONDS = 60.0
 
 
 def process_next() -> Document | None:
-    """Claim the next due document and process it as far as it goes. None when nothing was due."""
-    document = claim_next()
+    """Claim the next due document and process it as far as it goes. None when nothing was due, or has a place here."""
+    document = admission.claim()
     if document is not None:
         process(document)
     return document
@@ -41,11 +42,15 @@ def process_next() -> Document | None:
 
 def process(document: Document) -> None:
     """Process a claimed document. Whatever happens is on its row afterwards: processed, failed, or waiting to go on."""
+    attempt = document.attempt
     try:
         with Lease(document) as lease:
+            admission.wait_until_alone(document)
             _attempt(lease)
     except LeaseLost:
         logger.info("Document %s was deleted, restarted or taken over; this attempt ends.", document.id)
+    finally:
+        admission.leave(attempt)
 
 
 def _attempt(lease: Lease) -> None:

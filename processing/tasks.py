@@ -1,14 +1,19 @@
 """The Celery tasks of processing. The rows are the queue; a task only wakes a worker."""
 
 import logging
+import os
+from threading import Thread
+from typing import Any
 
 from celery import shared_task
+from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
 
 from documents.models import Document
 from documents.services import wake_worker
 from processing import pipeline
+from processing.admission import admission
 
 logger = logging.getLogger(__name__)
 
@@ -44,3 +49,17 @@ def _database_away(error: Exception) -> None:
     """Nothing is lost: leases expire, and the next round finds the rows."""
     logger.warning("The database is away: %s", str(error).strip().splitlines()[0])
     close_old_connections()
+
+
+@worker_shutting_down.connect
+def stop_at_once(**_: Any) -> None:
+    """A stop does not wait for the threads at work; in one of its own, because this is called by a signal's handler."""
+    if not admission.is_empty:
+        Thread(target=_give_back_and_end, name="stopping").start()
+
+
+def _give_back_and_end() -> None:
+    try:
+        admission.close()
+    finally:
+        os._exit(0)

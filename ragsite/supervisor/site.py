@@ -9,7 +9,6 @@ from functools import partial
 
 from ragsite.embedded.errors import CannotStart
 from ragsite.embedded.lock import InstanceLock
-from ragsite.embedded.machine import cores
 from ragsite.embedded.program import Program, python
 from ragsite.embedded.services import engines, initialise, servers
 from ragsite.layout import Layout
@@ -161,9 +160,12 @@ def web_program(listener: socket.socket, report: int) -> Program:
 
 
 def worker_program() -> Program:
-    """Celery for documents. As many processes as `RAGSITE_WORKERS` says."""
-    processes = os.environ.get("RAGSITE_WORKERS") or str(min(2, cores()))
-    return _celery_worker("worker", "--queues=documents", f"--concurrency={processes}", "-O", "fair")
+    """Celery for documents, in threads of one process: they mostly wait for the sandbox, the encoder and the database.
+
+    As many as `RAGSITE_WORKERS` says; half of them are kept for small documents (`processing.admission`).
+    """
+    places = os.environ.get("RAGSITE_WORKERS") or "4"
+    return _celery_worker("worker", "--queues=documents", "--pool=threads", f"--concurrency={places}")
 
 
 def upkeep_program() -> Program:

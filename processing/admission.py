@@ -1,0 +1,73 @@
+"""What this process may begin: a small document never waits for a large one, and a suspect is worked on alone.
+
+Reading a file is not cut into slices, and some take minutes. So large documents may have half of the process's places,
+and the others are for small ones. Documents are worked on in threads of one process; one that has killed it before
+could take innocent ones along until they count as crashed themselves, so it is tried when nothing else is.
+"""
+
+import threading
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models.functions import Now
+
+from documents.models import Document
+from processing.leases import claim_next
+
+MOST_LARGE = 3
+"""At once in one process: the sandbox reads four files at once."""
+SUSPECT_CRASHES = 2
+
+
+class Admission:
+    """The documents that this process has in work; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._in_work: dict[UUID | None, Document] = {}
+        self._closed = False
+
+    def claim(self) -> Document | None:
+        """The next due document that may be begun here; :meth:`leave` when the attempt is over."""
+        with self._changed:
+            if self._closed or any(map(_is_suspect, self._in_work.values())):
+                return None
+            document = claim_next(small_only=not self._has_place_for_large())
+            if document is not None:
+                self._in_work[document.attempt] = document
+            return document
+
+    def leave(self, attempt: UUID | None) -> None:
+        with self._changed:
+            self._in_work.pop(attempt, None)
+            self._changed.notify_all()
+
+    def wait_until_alone(self, document: Document) -> None:
+        """Only for a suspect; nothing is begun beside it meanwhile."""
+        if _is_suspect(document):
+            with self._changed:
+                self._changed.wait_for(lambda: not self._in_work.keys() - {document.attempt})
+
+    def close(self) -> None:
+        """Give everything back at once, to be gone on with by others: this process is told to stop."""
+        with self._changed:
+            self._closed = True
+            documents = [document.id for document in self._in_work.values()]
+            attempts = list(self._in_work)
+        rows = Document.objects.filter(id__in=documents, attempt__in=attempts)
+        rows.update(attempt=None, lease_expires_at=None, due_at=Now(), updated_at=Now())
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._in_work
+
+    def _has_place_for_large(self) -> bool:
+        larges = sum(document.is_large for document in self._in_work.values())
+        return larges < min(MOST_LARGE, max(1, settings.PROCESSING_PLACES // 2))
+
+
+def _is_suspect(document: Document) -> bool:
+    return document.crashes >= SUSPECT_CRASHES
+
+
+admission = Admission()
