@@ -9,5 +9,5 @@ class DocumentsConfig(AppConfig):
     def import_models(self) -> None:
         """Rooms of this app have models of their own, which Django would not find there."""
         super().import_models()
-        for room in ("tus", "importing"):
+        for room in ("tus", "importing", "queue"):
             import_module(f"documents.{room}.models")

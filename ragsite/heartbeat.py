@@ -29,6 +29,15 @@ def quick_redis() -> Redis:
     )
 
 
+def worker_is_alive(queue: str) -> bool:
+    """Whether a worker of this queue was heard of lately; unknown counts as yes."""
+    try:
+        with quick_redis() as redis:
+            return bool(redis.exists(alive_key(queue)))
+    except RedisError:
+        return True
+
+
 class Heartbeat(bootsteps.StartStopStep):
     """Renews the keys from the worker's own event loop: a worker that hangs or has lost its broker falls silent."""
 
