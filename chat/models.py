@@ -179,9 +179,13 @@ class Citation(models.Model):
     filename = models.CharField(max_length=255, blank=True)
     page = models.IntegerField(null=True)
     page_kind = models.CharField(max_length=5, choices=Document.PageKind.choices, default=Document.PageKind.PAGE)
-    page_label = models.TextField(db_default="", blank=True, help_text="The page's own, or a sheet's or attachment's.")
+    page_label = models.TextField(
+        default="", db_default="", blank=True, help_text="The page's own, or a sheet's or attachment's."
+    )
     headings = ArrayField(models.TextField(), default=list, blank=True)
-    table_header = models.TextField(db_default="", blank=True, help_text="What names the columns of a quoted row.")
+    table_header = models.TextField(
+        default="", db_default="", blank=True, help_text="What names the columns of a quoted row."
+    )
     start = models.IntegerField(help_text="Code point in the document's text.")
     end = models.IntegerField(help_text="Exclusive.")
     quote = models.TextField(blank=True)
@@ -194,6 +198,9 @@ class Citation(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(marker__gt=0), name="chat_citation_marker_check"),
             models.CheckConstraint(condition=Q(start__gte=0, end__gt=F("start")), name="chat_citation_span_check"),
+            models.CheckConstraint(
+                condition=Q(page_kind__in=["page", "slide", "sheet", "part"]), name="chat_citation_page_kind_check"
+            ),
             # What came of a deleted document is gone with it.
             models.CheckConstraint(
                 condition=Q(document_id__isnull=False)

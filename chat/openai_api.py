@@ -210,9 +210,10 @@ def _annotation(content: str, citation: Answered) -> Answered:
     start = max(content.find(marker), 0)
     place = {"start_index": start, "end_index": start + len(marker)}
     url = f"/api/v1/documents/{citation['document']}"
+    title = ", ".join(filter(None, [citation["filename"], citation["place"]]))
     return {
         "type": "url_citation",
-        "url_citation": {"url": url, "title": citation["filename"], **place},
+        "url_citation": {"url": url, "title": title, **place},
         "citation": citation,
     }
 

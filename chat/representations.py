@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chat.models import Citation, Conversation, Message
+from documents.places import place_json
 
 DELETED_NOTE = "The document was deleted."
 
@@ -21,6 +22,9 @@ def citation_json(citation: Citation) -> dict[str, Any]:
         "document": None if deleted else str(citation.document_id),
         "filename": citation.filename,
         "page": citation.page,
+        **place_json(citation),
+        "headings": citation.headings,
+        "table_header": citation.table_header,
         "start": citation.start,
         "end": citation.end,
         "quote": citation.quote,

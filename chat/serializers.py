@@ -7,6 +7,7 @@ from rest_framework import serializers
 from chat.models import TITLE_LENGTH, Message
 from chat.scopes import MOST_CHOSEN
 from chat.services import LONGEST_QUESTION
+from documents.models import Document
 
 
 class ChosenIdsField(serializers.ListField):
@@ -51,6 +52,11 @@ class CitationSerializer(serializers.Serializer):
     document = serializers.UUIDField(allow_null=True, help_text="null when the document was deleted.")
     filename = serializers.CharField(allow_blank=True)
     page = serializers.IntegerField(allow_null=True)
+    page_kind = serializers.ChoiceField(choices=Document.PageKind.choices, allow_null=True)
+    page_label = serializers.CharField(allow_null=True, help_text="As printed; a sheet's or an attachment's name.")
+    place = serializers.CharField(allow_blank=True, help_text="In words: `slide 3`, `sheet Budget`.")
+    headings = serializers.ListField(child=serializers.CharField(), help_text="That the quote stands under.")
+    table_header = serializers.CharField(allow_blank=True, help_text="What names the columns of a quoted row.")
     start = serializers.IntegerField(help_text="Code point in the document's text.")
     end = serializers.IntegerField(help_text="Exclusive.")
     quote = serializers.CharField(allow_blank=True)

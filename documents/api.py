@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Lower
 from django.http import FileResponse, Http404, HttpResponse
+from django.utils.functional import cached_property
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import generics, status
@@ -287,7 +288,16 @@ class ChunkListView(OwnDocumentMixin, generics.ListAPIView[Chunk]):
     def get_queryset(self) -> QuerySet[Chunk]:
         if getattr(self, "swagger_fake_view", False):
             return Chunk.objects.none()
-        return Chunk.objects.of(self.own_document(self.request, self.kwargs["document"])).listed()
+        return Chunk.objects.of(self.document).listed()
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        described = getattr(self, "swagger_fake_view", False)
+        kind = Document.PageKind.PAGE if described else self.document.page_kind
+        return {**super().get_serializer_context(), "page_kind": kind}
+
+    @cached_property
+    def document(self) -> Document:
+        return self.own_document(self.request, self.kwargs["document"])
 
 
 class SearchView(APIView):

@@ -13,9 +13,9 @@ from django.db.models.functions import Length, Lower, Now
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
+from documents.places import header_over, heading_path
 from documents.querysets import FILENAME_WORDS, ChunkQuerySet, CollectionQuerySet, DocumentQuerySet
 from ragsite.fields import HalfVectorField, new_id
-
 
 INSTRUCTIONS_LENGTH = 4000
 
@@ -293,6 +293,16 @@ class Chunk(models.Model):
             # Document frequencies by sample, at query time.
             models.Index(fields=["owner", "sample_key"], name="chunk_sample_idx"),
         ]
+
+    @property
+    def path(self) -> list[str]:
+        """The headings, without what the place and the table's header say."""
+        return heading_path(self.headings, self.page_label, self.table_header)
+
+    @property
+    def columns(self) -> str:
+        """The line that names the columns, where it is not in the text itself."""
+        return header_over(self.text, self.kind, self.table_header)
 
 
 class EmbeddingModel(models.Model):

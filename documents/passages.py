@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.models.functions import Length, Substr
 
 from documents.models import Document, DocumentText
-from documents.places import CELLS
+from documents.places import CELLS, place
 
 WINDOW = 24_000
 """Characters shown at once; a longer document is read in steps."""
@@ -32,6 +32,9 @@ class ShownBlock:
     kind: str
     level: int
     rows: list[list[list[Span]]]
+    page: int | None = None
+    place: str = ""
+    """Of a page's first block: where one is."""
 
     @property
     def spans(self) -> list[Span]:
@@ -45,6 +48,8 @@ class Window:
     blocks: list[ShownBlock]
     earlier: int | None
     later: int | None
+    place: str = ""
+    """Of the passage that is marked."""
 
 
 def read_window(document: Document, place: int, passage: tuple[int, int] | None) -> Window | None:
@@ -52,12 +57,12 @@ def read_window(document: Document, place: int, passage: tuple[int, int] | None)
     content = (
         DocumentText.objects.filter(document=document.id)
         .annotate(length=Length("text"))
-        .values_list("length", "blocks")
+        .values_list("length", "blocks", "pages")
         .first()
     )
     if content is None:
         return None
-    length, blocks = content
+    length, blocks, pages = content
     first, last = _bounds(blocks, length, place)
     query = DocumentText.objects.filter(document=document.id).annotate(part=Substr("text", first + 1, last - first))
     text = query.values_list("part", flat=True)[0]
@@ -65,10 +70,24 @@ def read_window(document: Document, place: int, passage: tuple[int, int] | None)
         {"kind": "paragraph", "start": first, "end": last}
     ]
     return Window(
-        [_shown(text, first, block, passage) for block in shown],
+        list(_with_places([_shown(text, first, block, passage) for block in shown], document, pages)),
         max(first - WINDOW + LEAD, 0) if first > 0 else None,
         last + LEAD if last < length else None,
+        next((_place(document, page) for page in pages if passage and page["start"] <= passage[0] < page["end"]), ""),
     )
+
+
+def _with_places(blocks: list[ShownBlock], document: Document, pages: list[dict[str, Any]]) -> Iterator[ShownBlock]:
+    """The blocks, the first of each page with what the page is called."""
+    places = {page["number"]: _place(document, page) for page in pages}
+    before = None
+    for block in blocks:
+        yield replace(block, place=places.get(block.page, "")) if block.page != before else block
+        before = block.page
+
+
+def _place(document: Document, page: dict[str, Any]) -> str:
+    return place(document.page_kind, page["number"], page.get("label") or "")
 
 
 def _bounds(blocks: list[dict[str, Any]], length: int, place: int) -> tuple[int, int]:
@@ -94,7 +113,7 @@ def _shown(text: str, offset: int, block: dict[str, Any], passage: tuple[int, in
     else:
         cells = [[(start, end)]]
     rows = [[list(_spans(text, first, last, marked)) for first, last in line] for line in cells]
-    return ShownBlock(kind, min(block.get("level") or 2, 6), rows)
+    return ShownBlock(kind, min(block.get("level") or 2, 6), rows, block.get("page"))
 
 
 def _split(text: str, start: int, end: int, separator: str) -> list[tuple[int, int]]:

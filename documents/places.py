@@ -1,6 +1,7 @@
 """Where in a document something stands, in words that people use."""
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 CELLS = " | "
 HEADING_CHARACTERS = 300
@@ -16,6 +17,23 @@ def place(kind: str, page: int | None, label: str = "") -> str:
     if label and kind == "page":
         return f"page {label} ({page})"
     return f"{kind} {page} ({label})" if label else f"{kind} {page}"
+
+
+class Placed(Protocol):
+    """What stands on a page: a hit, a citation."""
+
+    page: int | None
+    page_kind: str
+    page_label: str
+
+
+def place_json(placed: Placed) -> dict[str, Any]:
+    """What the API says beside the number of the page."""
+    return {
+        "page_kind": None if placed.page is None else placed.page_kind,
+        "page_label": placed.page_label or None,
+        "place": place(placed.page_kind, placed.page, placed.page_label),
+    }
 
 
 def heading_path(headings: Sequence[str], label: str = "", table_header: str = "") -> list[str]:

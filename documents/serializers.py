@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from documents.models import Chunk, Collection, Document
+from documents.places import place
 from documents.search import Hit, highlights
 
 
@@ -95,10 +96,22 @@ class BoxesQuerySerializer(serializers.Serializer[Any]):
 
 
 class ChunkSerializer(serializers.ModelSerializer[Chunk]):
+    page_label = serializers.SerializerMethodField(help_text="As printed; a sheet's or an attachment's name.")
+    place = serializers.SerializerMethodField(help_text="In words: `slide 3`, `sheet Budget`; empty without pages.")
+
     class Meta:
         model = Chunk
-        fields = ("position", "kind", "start", "end", "page", "headings", "text", "token_count")
+        fields = (
+            "position", "kind", "start", "end", "page", "page_label", "place", "headings", "table_header", "text",
+            "token_count",
+        )  # fmt: skip
         read_only_fields = fields
+
+    def get_page_label(self, chunk: Chunk) -> str | None:
+        return chunk.page_label or None
+
+    def get_place(self, chunk: Chunk) -> str:
+        return place(self.context["page_kind"], chunk.page, chunk.page_label)
 
 
 class SearchSerializer(serializers.Serializer[Any]):
@@ -124,14 +137,24 @@ class ResultSerializer(serializers.Serializer[Any]):
     document = serializers.UUIDField(source="document_id")
     filename = serializers.CharField()
     page = serializers.IntegerField(allow_null=True)
+    page_kind = serializers.SerializerMethodField(help_text="`page`, `slide`, `sheet` or `part`; null without pages.")
+    page_label = serializers.SerializerMethodField(help_text="As printed; a sheet's or an attachment's name.")
+    place = serializers.CharField(help_text="In words: `slide 3`, `sheet Budget`; empty without pages.")
     position = serializers.IntegerField()
     start = serializers.IntegerField()
     end = serializers.IntegerField()
     text = serializers.CharField()
     headings = serializers.ListField(child=serializers.CharField())
+    table_header = serializers.CharField(help_text="What names the columns, where the passage is of a table.")
     score = serializers.FloatField()
     scores = ScoresSerializer(source="*")
     highlights = serializers.SerializerMethodField()
+
+    def get_page_kind(self, hit: Hit) -> str | None:
+        return hit.page_kind if hit.page else None
+
+    def get_page_label(self, hit: Hit) -> str | None:
+        return hit.page_label or None
 
     def get_highlights(self, hit: Hit) -> list[dict[str, int]]:
         return [{"start": start, "end": end} for start, end in highlights(hit, self.context["query"])]

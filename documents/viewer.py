@@ -45,6 +45,8 @@ class Picture:
 
     number: int
     rectangles: list[Rectangle] = field(default_factory=list)
+    label: str = ""
+    """What is printed on it, where that is not its number."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,15 @@ def show_pages(document: Document, number: int, passage: Passage | None, at_once
     number = min(max(number, 1), last_page)
     first = max(1, min(number - 1, last_page - at_once + 1)) if at_once > 1 else number
     last = min(first + at_once - 1, last_page)
-    marked, unmarked = _boxes(document, first, last, passage)
+    pages = _pages(document)
+    labels = {page["number"]: page.get("label") or "" for page in pages}
+    wanted = [number for number in _pages_under(pages, passage) if first <= number <= last]
+    marked, unmarked = _boxes(document, wanted[:MOST_MARKED], passage)
     return Pictures(
-        [Picture(page, [Rectangle.around(box) for box in marked.get(page, [])]) for page in range(first, last + 1)],
+        [
+            Picture(page, [Rectangle.around(box) for box in marked.get(page, [])], labels.get(page, ""))
+            for page in range(first, last + 1)
+        ],
         max(first - at_once + 1, 1) if first > 1 else None,
         last + 1 if last < last_page else None,
         unmarked,
@@ -78,18 +86,17 @@ def show_pages(document: Document, number: int, passage: Passage | None, at_once
 
 def page_of(document: Document, passage: Passage) -> int | None:
     """The page that the passage begins on."""
-    return next(iter(_pages_of(document, passage)), None)
+    return next(iter(_pages_under(_pages(document), passage)), None)
 
 
 def show_text(document: Document, place: int, passage: Passage | None) -> Window | None:
     return read_window(document, place, (passage.start, passage.end) if passage else None)
 
 
-def _boxes(document: Document, first: int, last: int, passage: Passage | None) -> tuple[dict[int, list[Box]], bool]:
+def _boxes(document: Document, numbers: list[int], passage: Passage | None) -> tuple[dict[int, list[Box]], bool]:
     """Boxes by page, and whether they could not be had: the page is worth showing all the same."""
     if passage is None:
         return {}, False
-    numbers = [number for number in _pages_of(document, passage) if first <= number <= last][:MOST_MARKED]
     try:
         return {number: passage_boxes(document, number, passage.start, passage.end) for number in numbers}, False
     except (NoSuchPage, SandboxUnavailable, ExtractionRefused, OSError) as error:
@@ -97,8 +104,12 @@ def _boxes(document: Document, first: int, last: int, passage: Passage | None) -
         return {}, True
 
 
-def _pages_of(document: Document, passage: Passage) -> list[int]:
-    pages: list[dict[str, Any]] = (
-        DocumentText.objects.values_list("pages", flat=True).filter(document=document.id).first() or []
-    )
+def _pages(document: Document) -> list[dict[str, Any]]:
+    return DocumentText.objects.values_list("pages", flat=True).filter(document=document.id).first() or []
+
+
+def _pages_under(pages: list[dict[str, Any]], passage: Passage | None) -> list[int]:
+    """The numbers of the pages that the passage runs over."""
+    if passage is None:
+        return []
     return [page["number"] for page in pages if page["start"] < passage.end and passage.start < page["end"]]

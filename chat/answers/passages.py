@@ -29,6 +29,7 @@ class Passage:
             "number": self.number,
             "document": str(hit.document_id),
             "page": hit.page,
+            "page_kind": hit.page_kind if hit.page else None,
             "position": hit.position,
             "start": hit.start,
             "end": hit.end,

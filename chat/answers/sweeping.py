@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 YOUNG = timedelta(seconds=streams.ALIVE_SECONDS)
 """An answer this young may not have given its first sign of life."""
 SUSPECT_SECONDS = 120
+KEPT = ("filename", "page", "page_kind", "page_label", "headings", "table_header", "start", "end", "quote")
+"""Of a citation's event."""
 
 
 def sweep() -> int:
@@ -96,7 +98,7 @@ def _citations(message: Message, written: list[events.Event]) -> list[Citation]:
             message=message,
             marker=entry["marker"],
             document_id=UUID(entry["document"]),
-            **{name: entry[name] for name in ("filename", "page", "start", "end", "quote")},
+            **{name: entry[name] for name in KEPT if entry.get(name) is not None},
         )
         for entry in found
     ]

@@ -8,6 +8,7 @@ from chat.answers.passages import Passage
 from chat.answers.running import RunningAnswer
 from chat.models import Citation
 from chat.representations import citation_json
+from documents.places import header_over
 
 LONGEST_ANSWER = 200_000
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
@@ -61,6 +62,7 @@ class Writer:
         """Say where a marker of the answer points: a span of the passage, in the offsets of its document."""
         self._show(keep_half=True)  # a stop between the two would keep a quote that nothing cites
         hit = passage.hit
+        quote = hit.text[start - hit.start : end - hit.start]
         citation = Citation(
             owner_id=self._answer.owner_id,
             message_id=self._answer.id,
@@ -68,9 +70,13 @@ class Writer:
             document_id=hit.document_id,
             filename=hit.filename,
             page=hit.page,
+            page_kind=hit.page_kind,
+            page_label=hit.page_label,
+            headings=hit.path,
+            table_header=header_over(quote, hit.kind, hit.table_header),
             start=start,
             end=end,
-            quote=hit.text[start - hit.start : end - hit.start],
+            quote=quote,
             verified=True,  # the database gave the text a moment ago; it is checked again when stored
         )
         self._draft.citations.append(citation)

@@ -36,3 +36,19 @@ DROP_FORGET = """
 DROP TRIGGER chat_citation_forget ON chat_citation;
 DROP FUNCTION chat_citation_forget();
 """
+
+# 0003: the names of sheets and attachments, headings and columns are the document's words as well.
+_FORGET_BODY = """
+CREATE OR REPLACE FUNCTION chat_citation_forget() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.quote := '';
+  NEW.filename := '';
+  {more}NEW.verified := false;
+  RETURN NEW;
+END
+$$;
+"""
+FORGET_QUOTE = _FORGET_BODY.format(more="")
+FORGET_PLACE = _FORGET_BODY.format(
+    more="NEW.page_label := '';\n  NEW.headings := '{}';\n  NEW.table_header := '';\n  "
+)

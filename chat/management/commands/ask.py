@@ -88,8 +88,9 @@ class Command(BaseCommand):
             return
         self.stdout.write("")
         for citation in message["citations"]:
-            page = f", page {citation['page']}" if citation["page"] else ""
-            self.stdout.write(f"\n[{citation['marker']}] {citation['filename']}{page}\n    {citation['quote']}")
+            place = ", ".join(filter(None, [citation["filename"], citation["place"], *citation["headings"]]))
+            quote = "\n    ".join(filter(None, [citation["table_header"], citation["quote"]]))
+            self.stdout.write(f"\n[{citation['marker']}] {place}\n    {quote}")
 
 
 def _found(owner: User, model: Any, field: str, name: str) -> UUID:
