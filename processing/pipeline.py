@@ -15,6 +15,7 @@ from documents.vectors import register_model
 from processing.admission import admission
 from processing.chunking import chunk
 from processing.leases import Lease, LeaseLost, logger
+from processing.measuring import Stint, note
 from processing.outcomes import PASSING, ProcessingFailed, SliceEnded, fail, fail_unexpectedly, wait_or_fail
 from processing.writing import missing_embeddings, write_chunks, write_embeddings
 from ragsite.embedding import encoder
@@ -95,23 +96,25 @@ def _run_stages(lease: Lease) -> None:
 
 
 @contextmanager
-def _stage(lease: Lease, status: str) -> Iterator[None]:
-    """Enter a stage, or go on in it, and add the time that it took, also when its slice ends."""
-    started = time.monotonic()
+def _stage(lease: Lease, status: str) -> Iterator[Stint]:
+    """Enter a stage, or go on in it, and note the time that it took, also when its slice ends."""
+    stint, started = Stint(), time.monotonic()
     if lease.document.status != status:
         lease.update(status=status, stage_progress=0, stage_started_at=Now(), waiting_for="")
     try:
-        yield
+        yield stint
     except SliceEnded:
-        _add_time(lease, status, started)
+        _note_time(lease, status, stint, time.monotonic() - started)
         raise
-    _add_time(lease, status, started)
+    _note_time(lease, status, stint, time.monotonic() - started)
 
 
-def _add_time(lease: Lease, status: str, started: float) -> None:
+def _note_time(lease: Lease, status: str, stint: Stint, seconds: float) -> None:
     earlier = lease.document.stage_seconds
-    seconds = earlier.get(str(status), 0) + time.monotonic() - started
-    lease.update(stage_seconds={**earlier, str(status): round(seconds, 3)}, waiting_for="")
+    lease.update(
+        stage_seconds={**earlier, str(status): round(earlier.get(str(status), 0) + seconds, 3)}, waiting_for=""
+    )
+    note(lease.document, status, stint, seconds)
 
 
 def _progress_writer(lease: Lease) -> Callable[[float], None]:
@@ -169,8 +172,9 @@ def _letters(text: str) -> str:
 
 
 def _chunk(lease: Lease, extraction: Extraction) -> None:
-    with _stage(lease, Status.CHUNKING):
+    with _stage(lease, Status.CHUNKING) as stint:
         passages = chunk(extraction, lease.document.language, _count_tokens)
+        stint.passages = len(passages)
         write_chunks(lease, extraction, passages)
 
 
@@ -183,7 +187,7 @@ def _count_tokens(texts: Sequence[str]) -> list[int]:
 
 
 def _embed(lease: Lease) -> None:
-    with _stage(lease, Status.EMBEDDING):
+    with _stage(lease, Status.EMBEDDING) as stint:
         model = register_model(settings.EMBEDDING_MODEL, encoder().dimensions)
         ends = time.monotonic() + SLICE_SECONDS
         inputs = missing_embeddings(lease.document, model)
@@ -194,4 +198,5 @@ def _embed(lease: Lease) -> None:
             batch = inputs[start : start + EMBED_BATCH]
             vectors = encoder().embed_passages([entry.text for entry in batch])
             done += len(batch)
+            stint.passages += len(batch)
             write_embeddings(lease, model, batch, vectors, progress=done / lease.document.chunk_count)
