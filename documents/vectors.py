@@ -1,6 +1,7 @@
 """Embedding models and their vectors in the database."""
 
 import numpy as np
+from django.conf import settings
 from django.db import connection, transaction
 from numpy.typing import NDArray
 
@@ -10,6 +11,17 @@ from documents.models import EmbeddingModel
 def vector_literal(vector: NDArray[np.float32]) -> str:
     """A vector as pgvector reads it; five digits are more than a half-precision float holds."""
     return "[" + ",".join(f"{value:.5g}" for value in vector.tolist()) + "]"
+
+
+def model_names() -> list[str]:
+    """The names under which this encoder's vectors may be kept, the present way first.
+
+    One vector a chunk stands under the encoder's own name. Where sentences are embedded, a chunk has a vector for each
+    of them as parts 1, 2, 3…, and as part 0 their mean, which the index is made of. They are of one space, so that
+    both are searched while one way replaces the other.
+    """
+    whole, sentences = settings.EMBEDDING_MODEL, f"{settings.EMBEDDING_MODEL}/sentences"
+    return [sentences, whole] if settings.EMBEDDED_PARTS > 1 else [whole, sentences]
 
 
 def register_model(name: str, dimensions: int) -> EmbeddingModel:
@@ -25,5 +37,6 @@ def _create_index(model: EmbeddingModel) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             f"CREATE INDEX documents_embedding_hnsw_{model.id:d} ON documents_embedding "
-            f"USING hnsw ((vector::halfvec({model.dimensions:d})) halfvec_cosine_ops) WHERE model_id = {model.id:d}"
+            f"USING hnsw ((vector::halfvec({model.dimensions:d})) halfvec_cosine_ops) "
+            f"WHERE model_id = {model.id:d} AND part = 0"
         )

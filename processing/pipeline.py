@@ -11,13 +11,13 @@ from django.db.models.functions import Now
 
 from documents.models import Document
 from documents.signals import document_processed
-from documents.vectors import register_model
+from documents.vectors import model_names, register_model
 from processing.admission import admission
 from processing.chunking import chunk
 from processing.leases import Lease, LeaseLost, logger
 from processing.measuring import Stint, note
 from processing.outcomes import PASSING, ProcessingFailed, SliceEnded, fail, fail_unexpectedly, wait_or_fail
-from processing.writing import missing_embeddings, write_chunks, write_embeddings
+from processing.writing import batches, drop_other_vectors, missing_embeddings, write_chunks, write_embeddings
 from ragsite.embedding import encoder
 from ragsite.encoder.client import EncoderRejected, EncoderUnavailable, estimated_tokens
 from ragsite.extraction import Extraction, ExtractionRefused
@@ -188,15 +188,16 @@ def _count_tokens(texts: Sequence[str]) -> list[int]:
 
 def _embed(lease: Lease) -> None:
     with _stage(lease, Status.EMBEDDING) as stint:
-        model = register_model(settings.EMBEDDING_MODEL, encoder().dimensions)
+        model = register_model(model_names()[0], encoder().dimensions)
         ends = time.monotonic() + SLICE_SECONDS
         inputs = missing_embeddings(lease.document, model)
-        done = lease.document.chunk_count - len(inputs)
-        for start in range(0, len(inputs), EMBED_BATCH):
+        chunks = lease.document.chunk_count
+        left = len({entry.position for entry in inputs})
+        for batch in batches(inputs, EMBED_BATCH):
             if time.monotonic() > ends and Document.objects.claimable()[:1]:
                 raise SliceEnded
-            batch = inputs[start : start + EMBED_BATCH]
             vectors = encoder().embed_passages([entry.text for entry in batch])
-            done += len(batch)
-            stint.passages += len(batch)
-            write_embeddings(lease, model, batch, vectors, progress=done / lease.document.chunk_count)
+            stint.passages += len({entry.position for entry in batch})
+            left -= len({entry.position for entry in batch})
+            write_embeddings(lease, model, batch, vectors, progress=(chunks - left) / chunks)
+        drop_other_vectors(lease, model)

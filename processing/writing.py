@@ -1,19 +1,22 @@
 """Chunks and embeddings into the database: each in one transaction, by COPY, only while the attempt is ours."""
 
 import hashlib
+import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from django.conf import settings
 from django.db import connection
 from numpy.typing import NDArray
 
-from documents.models import Document, DocumentText, EmbeddingModel
-from documents.vectors import vector_literal
+from documents.models import Document, DocumentText, Embedding, EmbeddingModel
+from documents.vectors import model_names, vector_literal
 from processing.chunking import Passage
 from processing.leases import Lease
+from processing.parts import parts
 from ragsite.copying import copy_rows
 from ragsite.extraction import Extraction
 from ragsite.languages import has_unspaced, index_words
@@ -22,27 +25,46 @@ CHUNK_COLUMNS = (
     "owner_id", "document_id", "position", "kind", "start", "end", "page", "headings", "title", "text", "words",
     "token_count", "language", "sample_key", "page_label", "table_header",
 )  # fmt: skip
-EMBEDDING_COLUMNS = ("owner_id", "document_id", "position", "part", "model_id", "content_hash", "vector")
+EMBEDDING_COLUMNS = (
+    "owner_id", "document_id", "position", "part", "model_id", "start", "end", "content_hash", "vector",
+)  # fmt: skip
 
 # What stands in the old chunks of this document and in any other of the owner with the same content.
 KNOWN = """
 SELECT DISTINCT ON (content_hash) content_hash, vector::text FROM documents_embedding
 WHERE owner_id = %s AND model_id = %s AND content_hash = ANY (%s)
 """
+# Of the chunks whose part 0 is not there: with the parts that are, because they were known.
 MISSING = """
-SELECT c.position, c.title, c.headings, c.text FROM documents_chunk c
-WHERE c.owner_id = %s AND c.document_id = %s AND NOT EXISTS (
+SELECT c.position, c.start, c.kind, c.language, c.title, c.headings, c.text, ARRAY(
+  SELECT e.part FROM documents_embedding e WHERE e.owner_id = c.owner_id AND e.document_id = c.document_id
+    AND e.position = c.position AND e.model_id = %(model)s)
+FROM documents_chunk c
+WHERE c.owner_id = %(owner)s AND c.document_id = %(document)s AND NOT EXISTS (
   SELECT FROM documents_embedding e WHERE e.owner_id = c.owner_id AND e.document_id = c.document_id
-  AND e.position = c.position AND e.model_id = %s)
+  AND e.position = c.position AND e.part = 0 AND e.model_id = %(model)s)
 ORDER BY c.position
+"""
+# Part 0 of the chunks that have all their other parts: their mean.
+MEANS = """
+INSERT INTO documents_embedding (owner_id, document_id, position, part, model_id, content_hash, vector)
+SELECT owner_id, document_id, position, 0, model_id, sha256(string_agg(content_hash, '' ORDER BY part)),
+  l2_normalize(avg(vector))
+FROM documents_embedding
+WHERE owner_id = %(owner)s AND document_id = %(document)s AND model_id = %(model)s
+  AND position = ANY (%(positions)s) AND part > 0
+GROUP BY owner_id, document_id, position, model_id
 """
 
 
 @dataclass(frozen=True)
 class EmbeddingInput:
-    """The text that stands for a chunk at the encoder."""
+    """What stands for a part of a chunk at the encoder; ``start`` and ``end`` are offsets in the document's text."""
 
     position: int
+    part: int
+    start: int
+    end: int
     text: str
 
     @property
@@ -64,13 +86,13 @@ def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passag
     """
     document = lease.document
     inputs = [
-        EmbeddingInput(
-            position, embedding_text(document.title, passage.headings, extraction.text[passage.start : passage.end])
+        entry for position, passage in enumerate(passages) for entry in _inputs(
+            position, passage.start, passage.kind, document.language, document.title, passage.headings,
+            extraction.text[passage.start : passage.end],
         )
-        for position, passage in enumerate(passages)
-    ]
+    ]  # fmt: skip
     with lease.writing():
-        model = EmbeddingModel.objects.filter(name=settings.EMBEDDING_MODEL).first()
+        model = EmbeddingModel.objects.filter(name=model_names()[0]).first()
         known = _known_vectors(document, model, inputs) if model else {}
         _delete_derived(document)
         _write_text(document, extraction)
@@ -78,6 +100,8 @@ def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passag
         if model and known:
             vectors = [(entry, known[entry.content_hash]) for entry in inputs if entry.content_hash in known]
             copy_rows("documents_embedding", EMBEDDING_COLUMNS, _embedding_rows(document, model, vectors))
+            unknown = {entry.position for entry in inputs if entry.content_hash not in known}
+            _add_means(document, model, {entry.position for entry in inputs if entry.part} - unknown)
         lease.update(chunk_count=len(passages), searchable=True)
 
 
@@ -125,11 +149,48 @@ def _chunk_rows(document: Document, extraction: Extraction, passages: Sequence[P
     return rows
 
 
-def missing_embeddings(document: Document, model: EmbeddingModel) -> list[EmbeddingInput]:
-    """The chunks that still have no vector of this model, in order."""
+def _inputs(
+    position: int, start: int, kind: str, language: str, title: str, headings: Sequence[str], text: str
+) -> list[EmbeddingInput]:
+    """The parts of a chunk, numbered from 1; one alone is the chunk itself, part 0."""
+    spans = parts(text, kind, language, settings.EMBEDDED_PARTS) if settings.EMBEDDED_PARTS > 1 else []
+    if len(spans) <= 1:
+        return [EmbeddingInput(position, 0, start, start + len(text), embedding_text(title, headings, text))]
+    return [
+        EmbeddingInput(
+            position, part, start + first, start + last, embedding_text(title, headings, text[first:last])
+        )
+        for part, (first, last) in enumerate(spans, 1)
+    ]  # fmt: skip
+
+
+def _key(document: Document, model: EmbeddingModel) -> dict[str, Any]:
+    return {"owner": document.owner_id, "document": document.id, "model": model.id}
+
+
+def _add_means(document: Document, model: EmbeddingModel, positions: set[int]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(MISSING, [document.owner_id, document.id, model.id])
-        return [EmbeddingInput(row[0], embedding_text(row[1], row[2], row[3])) for row in cursor.fetchall()]
+        cursor.execute(MEANS, _key(document, model) | {"positions": list(positions)})
+
+
+def missing_embeddings(document: Document, model: EmbeddingModel) -> list[EmbeddingInput]:
+    """What has still to be embedded with this model: parts of chunks, in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(MISSING, _key(document, model))
+        rows = cursor.fetchall()
+    return [entry for *chunk, there in rows for entry in _inputs(*chunk) if entry.part not in there]
+
+
+def batches(inputs: Sequence[EmbeddingInput], size: int) -> Iterator[list[EmbeddingInput]]:
+    """In order, about so many at once, the parts of a chunk together: written at once, they have a mean."""
+    batch: list[EmbeddingInput] = []
+    for _, group in itertools.groupby(inputs, key=lambda entry: entry.position):
+        batch += group
+        if len(batch) >= size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def write_embeddings(
@@ -139,13 +200,27 @@ def write_embeddings(
     literals = [(entry, vector_literal(vector)) for entry, vector in zip(inputs, vectors, strict=True)]
     with lease.writing():
         copy_rows("documents_embedding", EMBEDDING_COLUMNS, _embedding_rows(lease.document, model, literals))
+        _add_means(lease.document, model, {entry.position for entry in inputs if entry.part})
         lease.update(stage_progress=progress, attempts=0, crashes=0)
+
+
+def drop_other_vectors(lease: Lease, model: EmbeddingModel) -> None:
+    """Remove what the document's vectors of this model have replaced. Raises LeaseLost."""
+    document = lease.document
+    if not EmbeddingModel.objects.exclude(id=model.id).exists():
+        return
+    with lease.writing():
+        rows = Embedding.objects.filter(owner=document.owner_id, document_id=document.id)
+        rows.exclude(model=model).delete()
 
 
 def _embedding_rows(
     document: Document, model: EmbeddingModel, vectors: Sequence[tuple[EmbeddingInput, str]]
 ) -> list[tuple]:
     return [
-        (document.owner_id, document.id, entry.position, 0, model.id, entry.content_hash, vector)
+        (
+            document.owner_id, document.id, entry.position, entry.part, model.id, entry.start, entry.end,
+            entry.content_hash, vector,
+        )
         for entry, vector in vectors
-    ]
+    ]  # fmt: skip

@@ -1,9 +1,18 @@
-"""How the rankings by words and by meaning become one."""
+"""How the rankings by words and by meaning become one.
+
+Neither scores are on a scale of their own: how much of a question's words a passage can hold depends on the question
+and its language, and a model's cosines lie in some narrow range (e5's between 0.75 and 0.95). So each ranking says how
+near a chunk comes to the best that it found for this very question: words as a share of the best chunk's, meaning
+by where the cosine lies between the 50th and the best. That needs no constant of a model or a language
+(docs/quality.md has what else was tried).
+"""
 
 from enum import StrEnum
 
-MEANING_WEIGHT = 4.0
-"""Weights of 3 to 6 are about equal in every language tried. It belongs to e5's narrow range of cosines."""
+FEW_WORDS = 0.1
+"""Added to the best chunk's share of the words: where all have few (another language), words count less."""
+SMALL_SPREAD = 0.01
+"""Added to the spread of the cosines: where all are as near, meaning tells nothing."""
 
 
 class Mode(StrEnum):
@@ -15,8 +24,8 @@ class Mode(StrEnum):
 
 
 WEIGHTS: dict[Mode, tuple[float, float]] = {
-    Mode.FUSED: (1.0, MEANING_WEIGHT),
+    Mode.FUSED: (0.57, 0.43),
     Mode.WORDS: (1.0, 0.0),
     Mode.MEANING: (0.0, 1.0),
 }
-"""Weights of the words' score (0 to about 1) and of the cosine."""
+"""Weights of words and meaning. 0.5 to 0.6 for words are about equal in the languages tried."""

@@ -6,19 +6,19 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from django.conf import settings
 from django.db import connection
 from numpy.typing import NDArray
 
 from documents.places import heading_path, place
 from documents.search import statement
-from documents.search.fusion import WEIGHTS, Mode
-from documents.vectors import vector_literal
+from documents.search.duplicates import duplicates_last
+from documents.search.fusion import FEW_WORDS, SMALL_SPREAD, WEIGHTS, Mode
+from documents.search.query import query_words
+from documents.vectors import model_names, vector_literal
 from ragsite.embedding import encoder
-from ragsite.languages import index_words
 
-QUERY_CHARACTERS = 2000
-"""What of a query is used: more words than that make it slower, not better."""
+SPARE = 20
+"""Hits that are looked at beyond those wanted, to take the place of near-duplicates."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,12 @@ class Scope:
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk that was found. ``text`` is the document's text from ``start`` to ``end``, in code points."""
+    """A chunk that was found. ``text`` is the document's text from ``start`` to ``end``, in code points.
+
+    ``words`` is the share of the question's words that it holds, by their rarity; ``meaning`` the cosine of its best
+    sentence, which stands at ``sentence_start`` to ``sentence_end`` (offsets in the document; None where the chunk was
+    embedded as a whole, or not yet); ``score`` what they are fused to: at most 1, and comparable within one search.
+    """
 
     document_id: UUID
     filename: str
@@ -55,6 +60,8 @@ class Hit:
     page_kind: str = "page"
     page_label: str = ""
     table_header: str = ""
+    sentence_start: int | None = None
+    sentence_end: int | None = None
 
     @property
     def place(self) -> str:
@@ -81,8 +88,9 @@ def rank(
 ) -> list[Hit]:
     """The same for a query whose vector, of shape (dimensions,), is there; without one, by words alone."""
     with connection.cursor() as cursor:
-        cursor.execute(statement.SEARCH, _parameters(scope, query, vector, limit, mode))
-        return [_hit(row) for row in cursor.fetchall()]
+        cursor.execute(statement.SEARCH, _parameters(scope, query, vector, limit + SPARE, mode))
+        hits = [_hit(row) for row in cursor.fetchall()]
+    return duplicates_last(hits)[:limit]
 
 
 def _parameters(scope: Scope, query: str, vector: NDArray[np.float32] | None, limit: int, mode: Mode) -> dict[str, Any]:
@@ -92,13 +100,16 @@ def _parameters(scope: Scope, query: str, vector: NDArray[np.float32] | None, li
         "whole": scope.whole,
         "documents": _literals(scope.documents),
         "collections": _literals(scope.collections),
-        "words": index_words(query[:QUERY_CHARACTERS].replace("\x00", " ")),
+        "words": query_words(query),
         "vector": None if vector is None else vector_literal(vector),
-        "model": settings.EMBEDDING_MODEL,
+        "models": model_names(),
         "words_weight": words_weight,
         "meaning_weight": meaning_weight,
         "sample": statement.SAMPLE_SIZE,
+        "few_words": FEW_WORDS,
+        "small_spread": SMALL_SPREAD,
         "candidates": max(statement.CANDIDATES, limit),
+        "nearest": max(statement.NEAREST, limit),
         "exact_up_to": statement.EXACT_UP_TO,
         "terms_read": statement.TERMS_READ,
         "terms_scored": statement.TERMS_SCORED,

@@ -1,16 +1,19 @@
 """The one SQL statement of a search.
 
-Words: of the query's terms, the document frequency is counted in a sample of the owner's chunks, and how many chunks
-there are is told by how far the sample reaches among their random keys. Which chunks are ranked at all is chosen by the
-rare terms and by pairs of the next ones: ranking each chunk that holds a common word would take seconds. A chunk scores
-Σ idf(t)·ts_rank(t) over the terms, divided by what a chunk holding every term once or twice would score, so that the
-number means the same in every query. Meaning: documents_nearest(). The union of both lists' best is scored by both and
-sorted by the weighted sum.
+Words: of the query's terms, stemmed in each language of the library, the document frequency is counted in a sample of
+the owner's chunks, and how many chunks there are is told by how far the sample reaches among their random keys. Which
+chunks are ranked at all is chosen by the rare terms and by pairs of the next ones: ranking each chunk that holds a
+common word would take seconds. A chunk scores Σ idf(t)·ts_rank(t) over the terms of its language, divided by what a
+chunk holding every one of them once or twice would score, so that the number means the same in every query and
+language. Meaning: documents_nearest() finds chunks by the vectors that stand for a whole chunk, and the cosine of a
+chunk is that of its best sentence. The union of both lists' best is scored by both, and fused (fusion.py).
 """
 
 SAMPLE_SIZE = 500
 CANDIDATES = 50
-"""Rows that each of the two rankings gives to the fusion."""
+"""Rows that each of the two rankings gives to the fusion, by words,"""
+NEAREST = 100
+"""and by meaning: twice as many, because their order is that of whole chunks, not yet of sentences."""
 EXACT_UP_TO = 5000
 """Chunks in scope up to which meaning is ranked exactly; above, by the HNSW index."""
 TERMS_READ = 64
@@ -38,11 +41,17 @@ WITH scope AS MATERIALIZED (
   ) END AS documents
 ),
 terms AS MATERIALIZED (
-  SELECT word.lexeme, quote_literal(word.lexeme)::tsquery AS query
-  FROM documents_languages(%(owner)s) AS language,
-       unnest(documents_tsvector(language, %(words)s)) AS word
-  WHERE %(words_weight)s > 0
-  GROUP BY word.lexeme ORDER BY min(word.positions[1]), word.lexeme LIMIT %(terms_read)s
+  SELECT language, lexeme, variants.query, numnode(variants.query) / 2 + 1 AS variants FROM (
+    SELECT language, word.lexeme,
+      row_number() OVER (PARTITION BY language ORDER BY word.positions[1], word.lexeme) AS place
+    FROM documents_languages(%(owner)s) AS language, unnest(documents_tsvector(language, %(words)s)) AS word
+    WHERE %(words_weight)s > 0
+  ) read, LATERAL (SELECT CASE
+    -- PostgreSQL reads the number in ABC-12345 as negative: it is meant with and without its sign.
+    WHEN lexeme ~ '^-?[0-9][0-9.,]*$'
+    THEN quote_literal(ltrim(lexeme, '-')) || ' | ' || quote_literal('-' || ltrim(lexeme, '-'))
+    ELSE quote_literal(lexeme) END::tsquery AS query) variants
+  WHERE place <= %(terms_read)s
 ),
 sample AS MATERIALIZED (
   SELECT c.tsv, c.sample_key FROM documents_chunk c WHERE c.owner_id = %(owner)s ORDER BY c.sample_key LIMIT %(sample)s
@@ -54,72 +63,104 @@ sampled AS MATERIALIZED (
   FROM sample
 ),
 counted AS MATERIALIZED (
-  SELECT terms.lexeme, terms.query, (SELECT count(*) FROM sample WHERE sample.tsv @@ terms.query)::float AS df
-  FROM terms
+  SELECT lexeme, (SELECT count(*) FROM sample WHERE sample.tsv @@ t.query)::float AS df
+  FROM (SELECT DISTINCT lexeme, query FROM terms) t
 ),
 weighted AS MATERIALIZED (
-  SELECT c.lexeme, c.query, ln(1 + (s.size - c.df + 0.5) / (c.df + 0.5)) AS idf,
-    greatest(c.df, 0.1) / greatest(s.size, 1) * s.chunks AS rows
-  FROM counted c, sampled s ORDER BY idf DESC, c.lexeme LIMIT %(terms_scored)s
+  SELECT language, lexeme, query, variants, idf, rows FROM (
+    SELECT t.language, t.lexeme, t.query, t.variants, i.idf,
+      greatest(c.df, 0.1) / greatest(s.size, 1) * s.chunks AS rows,
+      row_number() OVER (PARTITION BY t.language ORDER BY i.idf DESC, t.lexeme) AS place
+    FROM terms t JOIN counted c USING (lexeme), sampled s,
+      LATERAL (SELECT ln(1 + (s.size - c.df + 0.5) / (c.df + 0.5)) AS idf) i
+  ) rarest WHERE place <= %(terms_scored)s
 ),
 ranked AS (
-  SELECT query, rows, sum(rows) OVER by_rarity AS total, row_number() OVER by_rarity AS place
-  FROM weighted WINDOW by_rarity AS (ORDER BY rows, lexeme)
+  SELECT language, query, rows, sum(rows) OVER by_rarity AS total, row_number() OVER by_rarity AS place
+  FROM weighted WINDOW by_rarity AS (PARTITION BY language ORDER BY rows, lexeme)
 ),
 single AS MATERIALIZED (
-  SELECT query::text, place FROM ranked, sampled
+  SELECT language, query::text, place FROM ranked, sampled
   WHERE sampled.chunks <= %(rows_by_terms)s OR total <= %(rows_by_terms)s OR place = 1
 ),
 rest AS (
-  SELECT query, rows, place FROM ranked WHERE place > (SELECT max(place) FROM single) ORDER BY place LIMIT %(paired)s
+  SELECT r.language, query, rows, place, row_number() OVER (PARTITION BY r.language ORDER BY place) AS nth
+  FROM ranked r JOIN (SELECT language, max(place) AS taken FROM single GROUP BY language) s USING (language)
+  WHERE place > taken
 ),
+paired AS (SELECT * FROM rest WHERE nth <= %(paired)s),
 pair AS (
-  SELECT format('(%%s & %%s)', a.query, b.query) AS query,
+  SELECT format('((%%s) & (%%s))', a.query, b.query) AS query,
     sum(1.5 * a.rows * b.rows / s.chunks) OVER by_rarity AS total, row_number() OVER by_rarity AS place
-  FROM rest a JOIN rest b ON a.place < b.place, sampled s
-  WINDOW by_rarity AS (ORDER BY a.rows * b.rows, a.place, b.place)
+  FROM paired a JOIN paired b ON a.language = b.language AND a.place < b.place, sampled s
+  WINDOW by_rarity AS (PARTITION BY a.language ORDER BY a.rows * b.rows, a.place, b.place)
 ),
 wanted AS MATERIALIZED (
   SELECT string_agg(query, ' | ')::tsquery AS query FROM (
     SELECT query FROM single
     UNION ALL SELECT query FROM pair WHERE total <= %(rows_by_pairs)s OR place = 1
-    UNION ALL SELECT query::text FROM rest WHERE (SELECT count(*) FROM rest) = 1
+    UNION ALL SELECT query::text FROM rest r
+    WHERE NOT EXISTS (SELECT FROM rest other WHERE other.language = r.language AND other.nth > 1)
   ) chosen
 ),
-total AS (
-  SELECT sum(w.idf) * %(one_match)s * %(saturation)s / (1 + ln(1 + max(s.lexemes))) AS score FROM weighted w, sampled s
+total AS MATERIALIZED (
+  SELECT language, sum(w.idf) * %(one_match)s * %(saturation)s / (1 + ln(1 + max(s.lexemes))) AS score
+  FROM weighted w, sampled s GROUP BY language
 ),
 by_words AS MATERIALIZED (
   SELECT c.document_id, c.position,
-         (SELECT sum(w.idf * ts_rank(c.tsv, w.query, 1)) FROM weighted w) / (SELECT score FROM total) AS score
+         (SELECT sum(w.idf * w.variants * ts_rank(c.tsv, w.query, 1)) FROM weighted w WHERE w.language = c.language)
+           / (SELECT score FROM total WHERE total.language = c.language) AS score
   FROM documents_chunk c
   WHERE c.owner_id = %(owner)s AND ARRAY[c.owner_id] @> ARRAY[%(owner)s::bigint]
     AND c.tsv @@ (SELECT query FROM wanted)
     AND ((SELECT documents FROM scope) IS NULL OR c.document_id = ANY ((SELECT documents FROM scope)::uuid[]))
   ORDER BY 3 DESC, 1, 2 LIMIT %(candidates)s
 ),
-model AS (SELECT id, dimensions FROM documents_embeddingmodel WHERE name = %(model)s),
-by_meaning AS MATERIALIZED (
-  SELECT DISTINCT near.document_id, near.position, 1 - near.distance AS score
-  FROM model, documents_nearest(%(owner)s, model.id::integer, model.dimensions::integer,
-    (SELECT documents FROM scope), %(vector)s, %(candidates)s, %(exact_up_to)s) near
-  WHERE %(vector)s IS NOT NULL AND %(meaning_weight)s > 0
+models AS MATERIALIZED (
+  SELECT id, dimensions FROM documents_embeddingmodel
+  WHERE name = ANY (%(models)s) AND %(vector)s IS NOT NULL AND %(meaning_weight)s > 0
 ),
-found AS (SELECT document_id, position FROM by_words UNION SELECT document_id, position FROM by_meaning),
-scored AS (
+size AS MATERIALIZED (
+  SELECT CASE WHEN scope.documents IS NULL THEN sampled.chunks
+    ELSE (SELECT sum(d.chunk_count) FROM documents_document d
+          WHERE d.owner_id = %(owner)s AND d.id = ANY (scope.documents)) END AS chunks
+  FROM scope, sampled
+),
+near AS MATERIALIZED (
+  SELECT DISTINCT n.document_id, n.position
+  FROM models, size, scope, documents_nearest(%(owner)s, models.id::integer, models.dimensions::integer,
+    scope.documents, %(vector)s, %(nearest)s, coalesce(size.chunks, 0) <= %(exact_up_to)s) n
+),
+found AS (SELECT document_id, position FROM by_words UNION SELECT document_id, position FROM near),
+scored AS MATERIALIZED (
   SELECT c.document_id, c.position, c.page, c.start, c.end, c.text, c.headings, c.title, c.language,
-    c.kind, c.page_label, c.table_header,
-    coalesce((SELECT sum(w.idf * ts_rank(c.tsv, w.query, 1)) FROM weighted w) / (SELECT score FROM total), 0) AS words,
-    coalesce((SELECT score FROM by_meaning m WHERE (m.document_id, m.position) = (c.document_id, c.position)),
-      (SELECT 1 - (e.vector <=> %(vector)s::halfvec) FROM documents_embedding e, model
-       WHERE e.owner_id = %(owner)s AND e.document_id = c.document_id AND e.position = c.position
-         AND e.part = 0 AND e.model_id = model.id), 0) AS meaning
+    c.kind, c.page_label, c.table_header, best.start AS sentence_start, best.end AS sentence_end,
+    coalesce((SELECT sum(w.idf * w.variants * ts_rank(c.tsv, w.query, 1))
+              FROM weighted w WHERE w.language = c.language)
+             / (SELECT score FROM total WHERE total.language = c.language), 0) AS words,
+    coalesce(best.cosine, 0) AS meaning
   FROM found JOIN documents_chunk c ON c.owner_id = %(owner)s
     AND c.document_id = found.document_id AND c.position = found.position
+  LEFT JOIN LATERAL (
+    SELECT e.start, e.end, 1 - (e.vector <=> %(vector)s::halfvec) AS cosine FROM documents_embedding e
+    WHERE e.owner_id = %(owner)s AND e.document_id = found.document_id AND e.position = found.position
+      AND e.model_id = ANY (ARRAY(SELECT id FROM models))
+    ORDER BY e.part = 0, cosine DESC LIMIT 1
+  ) best ON true
+),
+bounds AS (
+  SELECT max(words) AS most_words, max(meaning) AS nearest, (
+    SELECT min(meaning) FROM (
+      SELECT meaning FROM scored WHERE meaning > 0 ORDER BY meaning DESC LIMIT %(candidates)s) best
+  ) AS farthest
+  FROM scored
 )
 SELECT s.document_id, d.filename, s.page, s.position, s.start, s.end, s.text, s.headings, s.title, s.language,
-       %(words_weight)s * s.words + %(meaning_weight)s * s.meaning AS score, s.words, s.meaning,
-       s.kind, d.page_kind, s.page_label, s.table_header
-FROM scored s JOIN documents_document d ON d.owner_id = %(owner)s AND d.id = s.document_id
-ORDER BY score DESC, s.document_id, s.position LIMIT %(limit)s
+       %(words_weight)s * s.words / (b.most_words + %(few_words)s)
+         + %(meaning_weight)s * coalesce(
+             greatest(s.meaning - b.farthest, 0) / (b.nearest - b.farthest + %(small_spread)s), 0) AS score,
+       s.words, s.meaning, s.kind, d.page_kind, s.page_label, s.table_header, s.sentence_start, s.sentence_end
+FROM bounds b, scored s JOIN documents_document d ON d.owner_id = %(owner)s AND d.id = s.document_id
+ORDER BY score DESC, s.meaning DESC, s.document_id, s.position LIMIT %(limit)s
 """

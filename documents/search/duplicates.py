@@ -1,0 +1,47 @@
+"""Passages that say the same as a better one: copies of a letter, versions of a contract, boilerplate."""
+
+import re
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+ALIKE = 0.9
+"""The share of their words that two passages have in common."""
+_WORD = re.compile(r"\w+")
+
+
+class HasText(Protocol):
+    @property
+    def text(self) -> str: ...
+
+
+Hit = TypeVar("Hit", bound=HasText)
+
+
+def duplicates_last(hits: Sequence[Hit]) -> list[Hit]:
+    """The hits in their order, those that repeat an earlier one behind all others.
+
+    Passages with different numbers are never duplicates: last year's report is not this year's.
+    """
+    first: list[Hit] = []
+    repeated: list[Hit] = []
+    seen: list[set[str]] = []
+    for hit in hits:
+        words = set(_WORD.findall(hit.text.lower()))
+        if any(_alike(words, earlier) for earlier in seen):
+            repeated.append(hit)
+        else:
+            first.append(hit)
+            seen.append(words)
+    return first + repeated
+
+
+def _alike(words: set[str], others: set[str]) -> bool:
+    shorter, longer = sorted((len(words), len(others)))
+    if shorter < ALIKE * longer or words.isdisjoint(others):
+        return words == others
+    differing = words ^ others
+    return len(words & others) >= ALIKE * len(words | others) and not any(map(_has_digit, differing))
+
+
+def _has_digit(word: str) -> bool:
+    return any(character.isdigit() for character in word)
