@@ -174,8 +174,8 @@ class Board:
         for answer, (events, place) in zip(answers, written, strict=True):
             _note_published(answer, events, replies[place])
         self._obey_stops(replies[0])
-        for mirror, entries, alive in zip(mirrors, replies[1::2], replies[2::2], strict=False):
-            self._reflect(mirror, entries, alive, now)
+        for mirror, entries, sign in zip(mirrors, replies[1::2], replies[2::2], strict=False):
+            self._reflect(mirror, entries, sign, now)
 
     def _ask(self, pipeline: Any, mirrors: list[Mirror]) -> None:
         """Queue what is to be read."""
@@ -183,7 +183,7 @@ class Board:
         pipeline.xrange(streams.stops_key(), min=stops_after)
         for mirror in mirrors:
             streams.read_after(pipeline, mirror.id, len(mirror.log))
-            pipeline.exists(streams.alive_key(mirror.id))
+            pipeline.get(streams.alive_key(mirror.id))
         if any(mirror.silent_since is not None for mirror in mirrors):  # silent, or not able to give a sign?
             streams.probe(pipeline)
 
@@ -220,15 +220,16 @@ class Board:
             elif answer := self.get(UUID(fields[b"answer"].decode())):
                 answer.stop.set(StopReason.STOPPED)
 
-    def _reflect(self, mirror: Mirror, entries: streams.Entries, alive: int, now: float) -> None:
+    def _reflect(self, mirror: Mirror, entries: streams.Entries, sign: bytes | None, now: float) -> None:
         events = streams.parsed(entries, len(mirror.log))
         if events:  # what comes after a gap waits until it is filled, or the database has the whole answer
             mirror.log.extend(events)
-        if alive or mirror.log.ended:
+        if mirror.log.ended or (sign is not None and not streams.is_last_sign(sign)):
             mirror.silent_since, mirror.is_dead = None, False
-        elif mirror.silent_since is None:
+            return
+        if mirror.silent_since is None:
             mirror.silent_since = now
-        elif now - mirror.silent_since > SILENCE_SECONDS and not mirror.is_dead:
+        if not mirror.is_dead and (sign is not None or now - mirror.silent_since > SILENCE_SECONDS):
             mirror.is_dead = True
             self._look_now.set()
 

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from chat.answers.events import Event
+from ragsite import lifeline
 
 STREAM_SECONDS = 15 * 60
 """How long a stream is kept after the last write to it."""
@@ -80,9 +81,15 @@ def probe(client: Any) -> None:
 
 
 def keep_alive(pipeline: Any, answer: UUID) -> None:
-    pipeline.set(alive_key(answer), b"1", ex=ALIVE_SECONDS)
+    """The sign of life says whose it is, so that others need not wait until it expires when that process is killed."""
+    pipeline.set(alive_key(answer), lifeline.mine().encode(), ex=ALIVE_SECONDS)
     pipeline.delete(suspect_key(answer))
     pipeline.expire(stream_key(answer), STREAM_SECONDS)
+
+
+def is_last_sign(sign: bytes) -> bool:
+    """Whether the process that gave this sign of life is known to be gone since."""
+    return lifeline.has_ended(sign.decode())
 
 
 def close(pipeline: Any, answer: UUID) -> None:

@@ -23,10 +23,9 @@ KEPT = ("filename", "page", "page_kind", "page_label", "headings", "table_header
 
 
 def sweep() -> int:
-    """Mark running answers that have been without a sign of life for long enough; returns how many."""
-    old = Message.objects.running().filter(created_at__lt=timezone.now() - YOUNG)
+    """Mark running answers whose process is gone; returns how many."""
     try:
-        dead = [identifier for identifier in old.values_list("id", flat=True) if _is_dead(identifier)]
+        dead = [answer.id for answer in Message.objects.running().only("created_at") if _is_dead(answer)]
         return sum(mark_interrupted(identifier) for identifier in dead)
     except streams.RedisError:
         return 0
@@ -34,10 +33,8 @@ def sweep() -> int:
 
 def bury_if_dead(answer: Message) -> bool:
     """Mark one running answer, by the same rule; returns whether it was dead."""
-    if answer.created_at > timezone.now() - YOUNG:
-        return False
     try:
-        if not _is_dead(answer.id):
+        if not _is_dead(answer):
             return False
         mark_interrupted(answer.id)
     except streams.RedisError:
@@ -45,15 +42,21 @@ def bury_if_dead(answer: Message) -> bool:
     return True
 
 
-def _is_dead(identifier: UUID) -> bool:
-    """Whether no sign of life was seen now and some seconds ago. Raises RedisError.
+def _is_dead(answer: Message) -> bool:
+    """Whether its last sign of life is of a process that is gone, or it gave none for long. Raises RedisError."""
+    sign = streams.redis().get(streams.alive_key(answer.id))
+    if sign is not None:
+        return streams.is_last_sign(sign)
+    return answer.created_at < timezone.now() - YOUNG and _is_silent(answer.id)
+
+
+def _is_silent(identifier: UUID) -> bool:
+    """Whether a sign of life was missing some seconds ago, as it is now. Raises RedisError.
 
     Two looks, because after a restart of Valkey all signs are missing until the producers renew them (3 s). Each look
     writes: where Valkey takes no writes, nobody can give a sign, and this look fails.
     """
     redis = streams.redis()
-    if redis.exists(streams.alive_key(identifier)):
-        return False
     seen_since = redis.set(streams.suspect_key(identifier), b"1", ex=SUSPECT_SECONDS, nx=True, get=True)
     if seen_since is None:
         return False

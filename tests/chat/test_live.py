@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -96,7 +95,7 @@ def test_every_process_follows_and_stops_the_answers_of_the_others(
 
 
 def test_a_killed_process_leaves_an_answer_that_is_marked_interrupted(
-    library: dict[str, Document], caller: Callable[[], httpx.Client], site: Site, monkeypatch: pytest.MonkeyPatch
+    library: dict[str, Document], caller: Callable[[], httpx.Client], site: Site
 ) -> None:
     from chat.answers import streams
     from chat.answers.sweeping import sweep
@@ -110,13 +109,35 @@ def test_a_killed_process_leaves_an_answer_that_is_marked_interrupted(
             os.kill(worker, signal.SIGKILL)
         with pytest.raises(httpx.TransportError):
             list(stream)
-    monkeypatch.setattr("chat.answers.sweeping.SILENCE_SECONDS", -1)
-    monkeypatch.setattr("chat.answers.sweeping.YOUNG", timedelta())
-    streams.redis().delete(streams.alive_key(identifier))  # it would expire within ten seconds
-    assert [sweep(), sweep()] == [0, 1]
+    assert sweep() == 1  # at once: that the process is gone is known
     message = wait_for(lambda: caller().get(f"/api/v1/messages/{identifier}").json())
     assert message["status"] == "interrupted"
     assert message["content"].startswith("The")
+
+
+def test_after_a_kill_the_conversation_takes_the_next_question_at_once(
+    library: dict[str, Document], caller: Callable[[], httpx.Client], site: Site
+) -> None:
+    path = f"/api/v1/conversations/{conversation(caller())}/messages"
+    streamed = {"json": {"content": QUESTION}, "headers": {"Accept": "text/event-stream"}}
+    with caller().stream("POST", path, **streamed) as response:
+        stream = events(response)
+        until(stream, "token")
+        for worker in site.workers():
+            os.kill(worker, signal.SIGKILL)
+        with pytest.raises(httpx.TransportError):
+            list(stream)
+    with wait_for(lambda: _reached(caller())).stream("POST", path, **streamed) as response:
+        assert response.status_code == 200
+        assert until(events(response), "done")["message"]["status"] == "complete"
+
+
+def _reached(client: httpx.Client) -> httpx.Client | None:
+    """The client, once processes have come in place of the killed ones."""
+    try:
+        return client if client.get("/healthz").status_code == 200 else None
+    except httpx.TransportError:
+        return None
 
 
 def test_open_streams_leave_room_for_short_requests(library: dict[str, Document], layout: Layout, secret: str) -> None:
