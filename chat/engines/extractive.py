@@ -10,7 +10,7 @@ from chat.engines.evidence import is_answered
 from chat.engines.phrases import nothing_found
 
 MOST_QUOTED = 3
-CLOSE_TO_BEST = 0.12
+CLOSE_TO_BEST = 0.3
 """A further sentence is quoted when its score is this close to the best one's."""
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 import threading
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import Stemmer
@@ -20,6 +21,12 @@ def terms(text: str, language: str) -> list[str]:
     words = [word for word in _WORD.findall(index_words(text).lower()) if word not in stop]
     stemmer = _stemmer(language)
     return stemmer.stemWords(words) if stemmer else words
+
+
+def folded(text: str) -> str:
+    """The text without differences of case, accents, width and white space."""
+    letters = unicodedata.normalize("NFKD", text).casefold()
+    return " ".join("".join(c for c in letters if not unicodedata.combining(c)).replace("’", "'").split())
 
 
 def _stemmer(language: str) -> "Stemmer.Stemmer | None":

@@ -1,0 +1,91 @@
+"""Whether a question is answered at all: kinds of answers, opposites, signals."""
+
+import json
+
+import pytest
+
+from chat.engines.answer_types import AnswerType, asked_for, places_of
+from chat.engines.base import Request
+from chat.engines.candidates import Candidate
+from chat.engines.evidence import WEIGHTS, fitted, is_answered
+from chat.engines.opposites import opposed
+from chat.engines.signals import signals
+from tests.chat.test_engines import hit, passages
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [
+        ("How many bridges has Basel?", AnswerType.NUMBER),
+        ("Wie viele Brücken hat Basel?", AnswerType.NUMBER),
+        ("橋は何本ありますか", AnswerType.NUMBER),
+        ("When did Basel join?", AnswerType.DATE),
+        ("In what year did Basel join?", AnswerType.DATE),
+        ("Quand est-ce arrivé ?", AnswerType.DATE),
+        ("いつ完成しましたか", AnswerType.DATE),
+        ("Who built the tower?", AnswerType.NAME),
+        ("Wo liegt Basel?", AnswerType.NAME),
+        ("谁建造了这座塔？", AnswerType.NAME),
+        ("Why does the tower lean?", AnswerType.OTHER),
+    ],
+)
+def test_a_question_says_what_kind_of_thing_it_asks_for(question: str, kind: AnswerType) -> None:
+    assert asked_for(question) is kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence", "found"),
+    [
+        (AnswerType.NUMBER, "In Basel 230,000 people cross six bridges.", ["230,000", "six"]),
+        (AnswerType.DATE, "Basel joined on 13 July 1501 after the war.", ["13 July 1501"]),
+        (AnswerType.DATE, "東京タワーは1958年に完成した。", ["1958年"]),
+        (AnswerType.NAME, "The bridge was built by Johann von Thun in Basel.", ["Johann von Thun"]),
+        (AnswerType.OTHER, "Basel joined in 1501.", []),
+    ],
+)
+def test_a_sentence_is_searched_for_that_kind_without_what_the_question_names(
+    kind: AnswerType, sentence: str, found: list[str]
+) -> None:
+    places = places_of(kind, sentence, "What about Basel?")
+    assert [sentence[start:end] for start, end in places] == found
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "expected"),
+    [
+        ("What was the last crusade?", "The first crusade began in 1096.", True),
+        ("Which matters are inside its competence?", "Reserved matters are outside its competence.", True),
+        ("Which treatment was necessary?", "They regarded the treatment unnecessary.", True),
+        ("Was war der letzte Kreuzzug?", "Die ersten und letzte Züge.", False),
+        ("What was the first crusade?", "The first crusade came before the last one.", False),
+        ("Who uses the university?", "People of the city.", False),
+    ],
+)
+def test_a_sentence_that_says_the_opposite_is_noticed(question: str, sentence: str, expected: bool) -> None:
+    assert opposed(question, sentence) is expected
+
+
+def judged(question: str, text: str, meaning: float) -> bool:
+    (passage,) = passages(hit(text, start=0))
+    return is_answered(Request(question, question, (passage,)), [Candidate(passage, 0, len(text), 0.6, meaning)])
+
+
+def test_the_weights_are_those_of_the_signals() -> None:
+    (passage,) = passages(hit())
+    request = Request("How long is the Rhine?", "How long is the Rhine?", (passage,))
+    values = signals(request, [Candidate(passage, 100, 130, 0.5, 0.9)])
+    assert fitted().weights.keys() == values.keys()
+    assert all(-1.0 <= value <= 1.0 for value in values.values())
+    assert json.loads(WEIGHTS.read_text(encoding="utf-8"))["calibrated_on"]
+
+
+def test_doubtful_signs_refuse_what_a_cosine_alone_would_answer() -> None:
+    text = "The first crusade was led by Raymond of Toulouse and began in 1096."
+    assert judged("When did the crusade led by Raymond begin?", text, 0.88)
+    assert not judged("When did the last crusade, not led by Philip of Spain, begin in 1850?", text, 0.88)
+
+
+def test_a_question_about_other_things_is_refused_whatever_words_it_shares() -> None:
+    assert not judged("What is the capital of Peru?", "The capital of the bank was raised in 1096.", 0.76)
