@@ -40,3 +40,11 @@ def _create_index(model: EmbeddingModel) -> None:
             f"USING hnsw ((vector::halfvec({model.dimensions:d})) halfvec_cosine_ops) "
             f"WHERE model_id = {model.id:d} AND part = 0"
         )
+
+
+def forget_model(model: EmbeddingModel) -> None:
+    """Remove a model that another has replaced, with its index and what vectors are left of it."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"DROP INDEX IF EXISTS documents_embedding_hnsw_{model.id:d}")
+        cursor.execute("DELETE FROM documents_embedding WHERE model_id = %s", [model.id])
+        model.delete()

@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 
 from documents.models import Document
 from documents.services import wake_worker
-from processing import pipeline
+from processing import pipeline, renewal
 from processing.admission import admission
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,15 @@ def wake_workers() -> None:
         return
     for _ in range(waiting):
         wake_worker()
+
+
+@shared_task(name="processing.tasks.renew_vectors")
+def renew_vectors() -> None:
+    """After a change of the model, or of what is embedded: the next documents, when nothing else is to be done."""
+    try:
+        renewal.renew_vectors()
+    except (OperationalError, InterfaceError) as error:
+        _database_away(error)
 
 
 def _waiting(most: int) -> int:

@@ -183,6 +183,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(LAYOUT.run_dir / "celerybeat-schedule")  # w
 CELERY_BEAT_SCHEDULE = {
     "wake-workers": {"task": "processing.tasks.wake_workers", "schedule": 5, "options": {"expires": 5}},
     "sweep-interrupted-answers": {"task": "chat.tasks.sweep_interrupted", "schedule": 15, "options": {"expires": 15}},
+    "renew-vectors": {"task": "processing.tasks.renew_vectors", "schedule": 15, "options": {"expires": 15}},
     "sweep-files": {"task": "documents.tasks.sweep_files", "schedule": 3600, "options": {"expires": 3600}},
     "remove-expired": {"task": "ragsite.tasks.remove_expired", "schedule": 3600, "options": {"expires": 3600}},
 }

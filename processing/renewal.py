@@ -1,0 +1,44 @@
+"""Documents whose vectors are of another model, or made in another way, than the site's present one.
+
+They are embedded anew in the background, a few at a time and only while nothing else waits. Until a document is done it
+is found by its old vectors where they are comparable (documents.vectors.model_names), else by its words.
+"""
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.functions import Now
+
+from documents.models import Document, Embedding, EmbeddingModel
+from documents.services import wake_worker
+from documents.vectors import forget_model, model_names
+
+AT_ONCE = 20
+"""Documents given to the workers in one round: an upload never waits for more."""
+
+
+def renew_vectors() -> int:
+    """Have the next documents embedded anew. Returns how many; 0 when there are none, or when others are in work."""
+    present = EmbeddingModel.objects.filter(name=model_names()[0]).first()
+    old = list(EmbeddingModel.objects.exclude(name=model_names()[0]))
+    if not old or Document.objects.in_work().exists():
+        return 0
+    ids = list(_outdated(present).values_list("id", flat=True)[:AT_ONCE])
+    if not ids:
+        for model in old:
+            forget_model(model)
+        return 0
+    # Conditional: what someone deletes or restarts at this moment is left alone.
+    count = Document.objects.filter(id__in=ids, status=Document.Status.PROCESSED).update(
+        status=Document.Status.EMBEDDING, stage_progress=0, stage_started_at=Now(), due_at=Now(), updated_at=Now()
+    )
+    if count:
+        wake_worker()
+    return count
+
+
+def _outdated(present: EmbeddingModel | None) -> QuerySet[Document]:
+    """Processed documents that have chunks and no vector of the present model."""
+    rows = Document.objects.filter(status=Document.Status.PROCESSED, chunk_count__gt=0).order_by("id")
+    if present is None:
+        return rows
+    first = Embedding.objects.filter(owner=OuterRef("owner"), document_id=OuterRef("id"), model=present)
+    return rows.filter(~Exists(first))
