@@ -2,8 +2,10 @@
 
 # Exact where the caller says that the scope is small, else the index with iterative scan, exact again when the index
 # came back short. EXECUTE with literals, so that the owner's partition is pruned and the partial index of the model
-# matches. "+ 0" keeps the planner from using the index where exactness is wanted.
+# matches. "+ 0" keeps the planner from using the index where exactness is wanted. The first line loads pgvector into
+# this session: before that, its settings may be set by superusers only.
 NEAREST = """
+SELECT '[1]'::vector;
 CREATE FUNCTION documents_nearest(
   owner bigint, model integer, dimensions integer, scope uuid[], query text, wanted integer, exact boolean
 ) RETURNS TABLE (document_id uuid, "position" integer, distance double precision)
