@@ -109,7 +109,7 @@ class DocumentListView(generics.ListAPIView[Document]):
         form = UploadSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         file = form.validated_data["file"]
-        collections = _owned_collections(request, form.validated_data.get("collection", []))
+        collections = owned_collections(request, form.validated_data.get("collection", []))
         try:
             upload = services.upload_document(
                 owner=caller(request), file=file, filename=file.name, collections=collections
@@ -133,7 +133,8 @@ class DocumentListView(generics.ListAPIView[Document]):
         return Response(_shown(document), status=row.status) if document else None
 
 
-def _owned_collections(request: Request, ids: Sequence[UUID]) -> list[Collection]:
+def owned_collections(request: Request, ids: Sequence[UUID]) -> list[Collection]:
+    """The caller's collections of these ids. Raises Problem 404."""
     found = list(Collection.objects.for_user(caller(request)).filter(id__in=ids))
     if len(found) != len(set(ids)):
         message = "One of the collections is not yours or does not exist."
@@ -171,7 +172,7 @@ class DocumentView(OwnDocumentMixin, APIView):
         document = self.own_document(request, pk)
         form = DocumentChangeSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        collections = _owned_collections(request, form.validated_data.get("collections", []))
+        collections = owned_collections(request, form.validated_data.get("collections", []))
         try:
             if "filename" in form.validated_data:
                 services.rename_document(document=document, filename=form.validated_data["filename"])

@@ -3,6 +3,8 @@
 from django.urls import path
 
 from documents import api
+from documents.importing import api as importing
+from documents.tus import api as tus
 
 urlpatterns = [
     path("collections", api.CollectionListView.as_view(), name="api-collections"),
@@ -16,5 +18,11 @@ urlpatterns = [
     path("documents/<uuid:pk>/pages/<int:number>", api.PageView.as_view(), name="api-document-page"),
     path("documents/<uuid:pk>/pages/<int:number>/boxes", api.BoxesView.as_view(), name="api-document-boxes"),
     path("documents/<uuid:document>/chunks", api.ChunkListView.as_view(), name="api-document-chunks"),
+    path("documents/import", importing.ImportView.as_view(), name="api-import"),
+    path("imports", importing.ImportListView.as_view(), name="api-imports"),
+    path("imports/<uuid:pk>", importing.ImportDetailView.as_view(), name="api-import-detail"),
+    path("imports/<uuid:pk>/items", importing.ImportItemListView.as_view(), name="api-import-items"),
+    path("uploads", tus.PartialUploadListView.as_view(), name="api-uploads"),
+    path("uploads/<uuid:pk>", tus.PartialUploadView.as_view(), name="api-upload"),
     path("search", api.SearchView.as_view(), name="api-search"),
 ]

@@ -11,8 +11,11 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
+from documents.importing.models import Import
 from documents.models import Document
 from documents.services import delete_files
+from documents.tus.receiving import sweep_expired
+from ragsite.api.uploads import was_left
 
 GRACE = timedelta(hours=1)
 """An upload stores its file before its row: younger folders are left alone."""
@@ -48,7 +51,10 @@ def _folders() -> Iterator[tuple[int, list[UUID]]]:
 
 
 def _orphans(owner_id: int, folders: list[UUID]) -> Iterator[tuple[int, UUID]]:
-    known = set(Document.objects.filter(owner_id=owner_id, id__in=folders).values_list("id", flat=True))
+    known = {
+        *Document.objects.filter(owner_id=owner_id, id__in=folders).values_list("id", flat=True),
+        *Import.objects.filter(owner_id=owner_id, id__in=folders).values_list("id", flat=True),
+    }
     newest = timezone.now() - GRACE
     for document_id in folders:
         if document_id not in known and _made_at(document_id) < newest.timestamp():
@@ -62,10 +68,10 @@ def _made_at(document_id: UUID) -> float:
 
 def _sweep_uploads() -> int:
     oldest = time.time() - GRACE.total_seconds() * 24
-    removed = 0
+    removed = sweep_expired()
     for path in settings.LAYOUT.uploads_dir.iterdir():
         with contextlib.suppress(FileNotFoundError):  # an upload that has just ended
-            if path.stat().st_mtime < oldest:
+            if path.stat().st_mtime < oldest or was_left(path):
                 path.unlink()
                 removed += 1
     return removed

@@ -2,6 +2,7 @@
 
 import sys
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -147,6 +148,9 @@ RAGSITE_MAX_UPLOAD_MB = env.int("RAGSITE_MAX_UPLOAD_MB", default=500)
 FILE_UPLOAD_HANDLERS = ["ragsite.api.uploads.BoundedUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = LAYOUT.uploads_dir
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000
+IMPORT_NETWORKS = [ip_network(network) for network in env.list("RAGSITE_IMPORT_NETWORKS", default=[])]
+IMPORT_PORTS = [int(port) for port in env.list("RAGSITE_IMPORT_PORTS", default=["80", "443"])]
+IMPORT_SECONDS = env.int("RAGSITE_IMPORT_SECONDS", default=120)
 
 # --- Work in the background -------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env("BROKER_URL", default="") or REDIS_URL
@@ -184,6 +188,7 @@ CELERY_BEAT_SCHEDULE = {
     "wake-workers": {"task": "processing.tasks.wake_workers", "schedule": 5, "options": {"expires": 5}},
     "sweep-interrupted-answers": {"task": "chat.tasks.sweep_interrupted", "schedule": 15, "options": {"expires": 15}},
     "renew-vectors": {"task": "processing.tasks.renew_vectors", "schedule": 15, "options": {"expires": 15}},
+    "run-imports": {"task": "documents.tasks.run_imports", "schedule": 5, "options": {"expires": 5}},
     "sweep-files": {"task": "documents.tasks.sweep_files", "schedule": 3600, "options": {"expires": 3600}},
     "remove-expired": {"task": "ragsite.tasks.remove_expired", "schedule": 3600, "options": {"expires": 3600}},
 }

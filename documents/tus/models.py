@@ -1,6 +1,6 @@
 """What is known of a resumable upload besides its bytes."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -16,7 +16,7 @@ KEPT_FOR = timedelta(hours=24)
 """After its last bytes an upload may be gone on with for so long."""
 
 
-def expiry() -> "timezone.datetime":
+def expiry() -> datetime:
     """When an upload that was touched now expires."""
     return timezone.now() + KEPT_FOR
 

@@ -27,9 +27,12 @@ DESCRIPTIONS = {
     "403": "The token lacks the scope for this.",
     "404": "There is no such thing, or it is someone else's.",
     "409": "It conflicts with what is there or running.",
+    "410": "It has expired.",
+    "412": "`Tus-Resumable: 1.0.0` is missing.",
     "413": "The body is too large.",
     "415": "The body has a type that is not understood here.",
     "422": "It cannot be worked with; or the Idempotency-Key was used for another request.",
+    "460": "The bytes do not match their checksum.",
     "429": "Too many requests; `Retry-After` says when to go on.",
     "502": "A model refused what it was asked.",
     "503": "A part of the site is restarting or full; `Retry-After` says when to try again.",
@@ -72,8 +75,11 @@ def add_problems(result: dict[str, Any], generator: Any, request: Any, public: b
     schemas |= {"Problem": PROBLEM_SCHEMA, "OpenAIError": OPENAI_ERROR}
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
+            answers = operation["responses"]
+            named = {status for status in answers if status >= "400" and "content" not in answers[status]}
+            answers.update({status: _error_response(path, status) for status in named})
             for status in _statuses(path, method, operation):
-                operation["responses"].setdefault(status, _error_response(path, status))
+                answers.setdefault(status, _error_response(path, status))
     return result
 
 

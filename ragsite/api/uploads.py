@@ -1,6 +1,9 @@
 """How much of a request's body is taken: a little from anybody, files from those who have signed in."""
 
+import fcntl
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -12,8 +15,13 @@ from django.http import HttpRequest, HttpResponseBase
 
 from ragsite.api.problems import Problem, UploadTooLarge, problem_response, speaks_json
 
-UPLOAD_PATHS = {"/api/v1/documents", "/library/upload/"}
+UPLOAD_PATHS = {"/api/v1/documents", "/api/v1/documents/import", "/api/v1/uploads", "/library/upload/"}
 """Where files are taken. Here, because the body's fate is settled before there is a view (a test compares)."""
+RESUMABLE_PREFIX = "/api/v1/uploads/"
+"""Below it is one address for each resumable upload."""
+
+JUST_MADE_SECONDS = 60
+"""A file is locked in the moment after it was made."""
 
 
 class BoundedBody:
@@ -31,7 +39,7 @@ class BoundedBody:
         length = _announced_length(request)
         if length <= small:
             return self.get_response(request)
-        if request.path_info not in UPLOAD_PATHS:
+        if request.path_info not in UPLOAD_PATHS and not request.path_info.startswith(RESUMABLE_PREFIX):
             raise RequestDataTooBig("The request's body is too large.")
         if not _may_know_caller(request):
             return _sign_in_first(request)
@@ -45,12 +53,29 @@ class BoundedUploadHandler(TemporaryFileUploadHandler):
 
     received = 0
 
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        """The kernel unlocks the file when this process is killed: the sweep sees that nobody writes it any more."""
+        super().new_file(*args, **kwargs)
+        fcntl.flock(self.file.fileno(), fcntl.LOCK_EX)
+
     def receive_data_chunk(self, raw_data: bytes, start: int) -> Any:
         self.received += len(raw_data)
         if self.received > upload_limit():
             self.file.close()  # removes it
             raise UploadTooLarge()
         return super().receive_data_chunk(raw_data, start)
+
+
+def was_left(path: Path) -> bool:
+    """Whether this is the beginning of a file in a request whose process was killed."""
+    if ".upload" not in path.suffixes or time.time() - path.stat().st_mtime < JUST_MADE_SECONDS:
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def upload_limit() -> int:

@@ -17,6 +17,7 @@ from tests.fakes import FakeEncoder
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
 EXAMPLES = 3
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")  # resumable uploads
 
 
 schema = schemathesis.openapi.from_wsgi("/api/schema/", application)

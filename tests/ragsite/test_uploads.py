@@ -1,5 +1,7 @@
 """How much of a body is taken, from whom, and that nothing of the rest stays on the disk."""
 
+from uuid import UUID
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -39,7 +41,9 @@ def large_file():
 
 
 def test_files_are_taken_where_documents_are_uploaded():
-    assert {reverse("api-documents"), reverse("library-upload")} == uploads.UPLOAD_PATHS
+    routes = ("api-documents", "api-import", "api-uploads", "library-upload")
+    assert {reverse(route) for route in routes} == uploads.UPLOAD_PATHS
+    assert reverse("api-upload", args=[UUID(int=0)]) == f"{uploads.RESUMABLE_PREFIX}{UUID(int=0)}"
 
 
 @pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/signup/", "/admin/login/", "/nowhere/", "/"])
