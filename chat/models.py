@@ -190,6 +190,9 @@ class Citation(models.Model):
     end = models.IntegerField(help_text="Exclusive.")
     quote = models.TextField(blank=True)
     verified = models.BooleanField(default=False, help_text="The quote stood there verbatim when it was stored.")
+    earlier_version = models.BooleanField(
+        default=False, help_text="The document has taken the place of the one quoted: the offsets are not its own."
+    )
 
     objects = CitationQuerySet.as_manager()
 

@@ -209,7 +209,7 @@ def _annotation(content: str, citation: Answered) -> Answered:
     marker = f"[{citation['marker']}]"
     start = max(content.find(marker), 0)
     place = {"start_index": start, "end_index": start + len(marker)}
-    url = f"/api/v1/documents/{citation['document']}"
+    url = f"/api/v1/documents/{citation['document'] or citation['replaced_by']}"
     title = ", ".join(filter(None, [citation["filename"], citation["place"]]))
     return {
         "type": "url_citation",

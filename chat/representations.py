@@ -8,6 +8,7 @@ from chat.models import Citation, Conversation, Message
 from documents.places import place_json
 
 DELETED_NOTE = "The document was deleted."
+EARLIER_NOTE = "Quoted from an earlier version of this document."
 
 
 def timestamp(moment: datetime | None) -> str | None:
@@ -15,11 +16,15 @@ def timestamp(moment: datetime | None) -> str | None:
 
 
 def citation_json(citation: Citation) -> dict[str, Any]:
-    """A citation of a deleted document keeps its place in the answer and says so."""
+    """A citation of a deleted document keeps its place in the answer and says so.
+
+    So does one of a document that a newer version has replaced; it keeps its quote and names the new one.
+    """
     deleted = citation.document_id is None
     return {
         "marker": citation.marker,
-        "document": None if deleted else str(citation.document_id),
+        "document": None if deleted or citation.earlier_version else str(citation.document_id),
+        "replaced_by": str(citation.document_id) if citation.earlier_version and not deleted else None,
         "filename": citation.filename,
         "page": citation.page,
         **place_json(citation),
@@ -29,7 +34,7 @@ def citation_json(citation: Citation) -> dict[str, Any]:
         "end": citation.end,
         "quote": citation.quote,
         "verified": citation.verified,
-        "note": DELETED_NOTE if deleted else "",
+        "note": DELETED_NOTE if deleted else EARLIER_NOTE if citation.earlier_version else "",
     }
 
 

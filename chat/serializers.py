@@ -49,7 +49,8 @@ class ConversationSerializer(serializers.Serializer):
 
 class CitationSerializer(serializers.Serializer):
     marker = serializers.IntegerField(help_text="n of [n] in the text.")
-    document = serializers.UUIDField(allow_null=True, help_text="null when the document was deleted.")
+    document = serializers.UUIDField(allow_null=True, help_text="null when the document was deleted or replaced.")
+    replaced_by = serializers.UUIDField(allow_null=True, help_text="The newer version of the document quoted.")
     filename = serializers.CharField(allow_blank=True)
     page = serializers.IntegerField(allow_null=True)
     page_kind = serializers.ChoiceField(choices=Document.PageKind.choices, allow_null=True)

@@ -21,6 +21,7 @@ from documents import services
 from documents.filters import ORDERINGS, DocumentFilter
 from documents.models import Chunk, Collection, Document, DocumentText
 from documents.pages import NoSuchPage, page_picture, passage_boxes
+from documents.replacing import CannotReplace, OnDuplicateName, settle_upload
 from documents.scopes import NotInLibrary, owned_scope
 from documents.search import search
 from documents.serializers import (
@@ -33,8 +34,10 @@ from documents.serializers import (
     SearchResultsSerializer,
     SearchSerializer,
     TextSerializer,
+    UploadedSerializer,
     UploadSerializer,
 )
+from documents.versions import current_version
 from ragsite.accounts.callers import caller
 from ragsite.accounts.models import IdempotencyKey
 from ragsite.api.idempotency import idempotent
@@ -101,7 +104,7 @@ class DocumentListView(generics.ListAPIView[Document]):
     @extend_schema(
         operation_id="documents_upload",
         request={"multipart/form-data": UploadSerializer},
-        responses={201: DocumentSerializer, 200: OpenApiResponse(DocumentSerializer, "The same content was there.")},
+        responses={201: UploadedSerializer, 200: OpenApiResponse(UploadedSerializer, "The same content was there.")},
     )
     @idempotent
     def post(self, request: Request) -> Response:
@@ -109,6 +112,7 @@ class DocumentListView(generics.ListAPIView[Document]):
         form = UploadSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         file = form.validated_data["file"]
+        check_replaced(request, form.validated_data.get("replaces"))
         collections = owned_collections(request, form.validated_data.get("collection", []))
         try:
             upload = services.upload_document(
@@ -124,13 +128,37 @@ class DocumentListView(generics.ListAPIView[Document]):
         claim = request.idempotency  # type: ignore[attr-defined]
         if claim:  # the id alone: what a document was called must not outlive it
             claim.finish(code, {"id": upload.document.id})
-        return Response(_shown(upload.document), status=code)
+        return Response(_settled(upload, form.validated_data), status=code)
 
     def replay(self, request: Request, row: IdempotencyKey) -> Response | None:
         """The document that a request has made, as it is now; None when it was deleted since."""
         kept: dict[str, str] = row.body or {}
-        document = Document.objects.for_user(caller(request)).filter(id=kept["id"]).first()
-        return Response(_shown(document), status=row.status) if document else None
+        current = current_version(caller(request).pk, UUID(kept["id"])) or kept["id"]
+        document = Document.objects.for_user(caller(request)).filter(id=current).first()
+        if document is None:
+            return None
+        created = row.status == status.HTTP_201_CREATED
+        return Response(_settled(services.Upload(document, created), {}), status=row.status)
+
+
+def check_replaced(request: Request, replaced: UUID | None) -> None:
+    """Raises Problem 404 where what an upload shall replace is not the caller's."""
+    if replaced is not None and current_version(caller(request).pk, replaced) is None:
+        message = "The document to replace is not yours or does not exist."
+        raise Problem(404, "not_found", message, {"replaces": [message]})
+
+
+def _settled(upload: services.Upload, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The document that was uploaded, put in the place of another one if that is wanted."""
+    choice = wanted.get("on_duplicate_name", OnDuplicateName.OFFER)
+    try:
+        namesake = settle_upload(upload, replaces=wanted.get("replaces"), on_duplicate_name=choice)
+    except CannotReplace as error:
+        raise Problem(409, "cannot_replace", str(error)) from error
+    fresh = Document.objects.with_collections().filter(id=upload.document.id).first()
+    if fresh is None:
+        raise Http404
+    return UploadedSerializer(fresh, context={"namesake": namesake}).data
 
 
 def owned_collections(request: Request, ids: Sequence[UUID]) -> list[Collection]:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from documents import api
+from documents import api, versions_api
 from documents.importing import api as importing
 from documents.tus import api as tus
 
@@ -11,6 +11,7 @@ urlpatterns = [
     path("collections/<uuid:pk>", api.CollectionView.as_view(), name="api-collection"),
     path("documents", api.DocumentListView.as_view(), name="api-documents"),
     path("documents/<uuid:pk>", api.DocumentView.as_view(), name="api-document"),
+    path("documents/<uuid:pk>/replace", versions_api.ReplaceView.as_view(), name="api-document-replace"),
     path("documents/<uuid:pk>/retry", api.RetryView.as_view(), name="api-document-retry"),
     path("documents/<uuid:pk>/reprocess", api.ReprocessView.as_view(), name="api-document-reprocess"),
     path("documents/<uuid:pk>/text", api.TextView.as_view(), name="api-document-text"),

@@ -116,6 +116,16 @@ class Document(models.Model):
     waiting_for = models.TextField(blank=True, help_text="What a transient failure waits for, for people.")
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     due_at = models.DateTimeField(db_default=Now(), editable=False)
+    # The database sets it to NULL when that one is deleted (composite foreign key in the migration).
+    replaces = models.ForeignKey(
+        "self",
+        models.DO_NOTHING,
+        null=True,
+        related_name="replacements",
+        db_constraint=False,
+        db_index=False,
+        help_text="The earlier version whose place it takes when it is processed; until then it is not searched.",
+    )
 
     collections: models.ManyToManyField = models.ManyToManyField(
         Collection, through="Membership", through_fields=("document", "collection"), related_name="documents"
@@ -139,6 +149,13 @@ class Document(models.Model):
                 condition=Q(page_kind__in=["page", "slide", "sheet", "part"]), name="documents_document_page_kind_check"
             ),
             models.CheckConstraint(condition=Q(size__gt=0), name="documents_document_size_check"),
+            # One replacement at a time; also which documents no search reads yet.
+            models.UniqueConstraint(
+                fields=["owner", "replaces"],
+                condition=Q(replaces__isnull=False),
+                name="documents_document_replaces_uniq",
+            ),
+            models.CheckConstraint(condition=~Q(replaces=F("id")), name="documents_document_replaces_check"),
             models.CheckConstraint(
                 condition=Q(stage_progress__gte=0, stage_progress__lte=1), name="documents_document_progress_check"
             ),
@@ -204,6 +221,25 @@ class Document(models.Model):
             return None
         elapsed = (timezone.now() - self.stage_started_at).total_seconds()
         return round(elapsed / self.stage_progress * (1 - self.stage_progress), 1)
+
+
+class EarlierVersion(models.Model):
+    """A document that was, and the one that has taken its place."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
+    # Deleting is the database's: the migration adds a composite foreign key that cascades.
+    document = models.ForeignKey(
+        Document, models.DO_NOTHING, related_name="earlier_versions", db_constraint=False, db_index=False
+    )
+    replaced_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "documents_earlierversion"
+        indexes = [
+            # The cascade from a document and from a user; the versions that move on to the next.
+            models.Index(fields=["owner", "document"], name="earlierversion_document_idx")
+        ]
 
 
 class Membership(models.Model):

@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from documents.models import Chunk, Collection, Document
 from documents.places import place
+from documents.replacing import OnDuplicateName
 from documents.search import Hit, highlights
 
 
@@ -31,16 +32,20 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
     error = serializers.SerializerMethodField()
     remaining_seconds = serializers.FloatField(read_only=True, allow_null=True)
     warnings = serializers.ListField(child=serializers.CharField(), read_only=True)
+    searchable = serializers.SerializerMethodField()
 
     class Meta:
         model = Document
         fields = (
             "id", "filename", "title", "content_type", "size", "language", "status", "searchable", "stage_progress",
             "stage_seconds", "remaining_seconds", "waiting_for", "page_count", "page_kind",
-            "chunk_count", "collections", "warnings", "error",
+            "chunk_count", "collections", "replaces", "warnings", "error",
             "uploaded_at", "processed_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
+
+    def get_searchable(self, document: Document) -> bool:
+        return document.searchable and document.replaces_id is None
 
     def get_collections(self, document: Document) -> list[str]:
         return [str(membership.collection_id) for membership in document.memberships.all()]
@@ -57,6 +62,35 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
 class UploadSerializer(serializers.Serializer[Any]):
     file = serializers.FileField(allow_empty_file=True, max_length=None)
     collection = serializers.ListField(child=serializers.UUIDField(), required=False, help_text="May be repeated.")
+    replaces = serializers.UUIDField(required=False, help_text="A document whose place it takes when it is processed.")
+    on_duplicate_name = serializers.ChoiceField(
+        OnDuplicateName.choices,
+        default=OnDuplicateName.OFFER,
+        help_text="Where a document of this name is in the same place: `offer` names it in `replaces_candidate`.",
+    )
+
+
+class NamesakeSerializer(serializers.ModelSerializer[Document]):
+    class Meta:
+        model = Document
+        fields = ("id", "filename", "uploaded_at")
+        read_only_fields = fields
+
+
+class UploadedSerializer(DocumentSerializer):
+    """A document that was uploaded, and one of the same name that it may replace."""
+
+    replaces_candidate = serializers.SerializerMethodField()
+
+    class Meta(DocumentSerializer.Meta):
+        fields = (*DocumentSerializer.Meta.fields, "replaces_candidate")  # type: ignore[assignment]
+        read_only_fields = fields  # type: ignore[assignment]
+
+    def get_replaces_candidate(self, document: Document) -> dict[str, Any] | None:
+        namesake = self.context["namesake"]
+        return NamesakeSerializer(namesake).data if namesake else None
+
+    get_replaces_candidate.__annotations__["return"] = NamesakeSerializer(allow_null=True)
 
 
 class DocumentChangeSerializer(serializers.Serializer[Any]):

@@ -21,6 +21,7 @@ from django.db.models.functions import Now
 from documents.models import Collection, Document, Membership
 from documents.signals import documents_deleted
 from documents.sniffing import UnsupportedFormat, sniff
+from documents.versions import lock_versions, take_out
 from ragsite.queues import messages_in
 
 if TYPE_CHECKING:
@@ -267,17 +268,19 @@ def delete_documents(*, owner_id: int, documents: Iterable[UUID]) -> int:
     that the hourly sweep removes.
     """
     with transaction.atomic():
+        lock_versions(owner_id)
         rows = Document.objects.filter(owner_id=owner_id, id__in=list(documents)).select_for_update(of=("self",))
-        found = list(rows.values_list("id", flat=True))
+        found = list(rows.order_by("id").values_list("id", flat=True))
         if found:
             documents_deleted.send(Document, owner_id=owner_id, document_ids=found)
-            _delete_rows(owner_id, found)
+            take_out(owner_id, found)
+            delete_rows(owner_id, found)
             for document in found:
                 transaction.on_commit(partial(delete_files, owner_id, document))
     return len(found)
 
 
-def _delete_rows(owner_id: int, documents: list[UUID]) -> None:
+def delete_rows(owner_id: int, documents: list[UUID]) -> None:
     """One DELETE: Django's own would fetch every row of the children first, which the database's cascade needs not."""
     with connection.cursor() as cursor:
         cursor.execute(

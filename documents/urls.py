@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from documents import views
+from documents import versions_views, views
 
 urlpatterns = [
     path("library/", views.library, name="library"),
@@ -18,6 +18,7 @@ urlpatterns = [
     path("library/<uuid:pk>/chunks/", views.chunks, name="library-chunks"),
     path("library/<uuid:pk>/edit/", views.edit_document, name="library-edit"),
     path("library/<uuid:pk>/delete/", views.delete_document, name="library-delete"),
+    path("library/<uuid:pk>/replace/", versions_views.replace, name="library-replace"),
     path("library/<uuid:pk>/retry/", views.retry, name="library-retry"),
     path("library/<uuid:pk>/reprocess/", views.reprocess, name="library-reprocess"),
 ]

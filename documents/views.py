@@ -17,6 +17,7 @@ from documents.filters import ORDERINGS, DocumentFilter
 from documents.forms import CollectionForm, DocumentForm, SelectionForm
 from documents.labels import KINDS, STATES
 from documents.models import Chunk, Collection, Document
+from documents.versions_views import offer_replacement, to_newer_version
 from documents.viewer import Passage, has_pictures, page_of, show_pages, show_text
 from ragsite.accounts.callers import caller
 from ragsite.api.keyset import InvalidCursor, Page, keyset_page
@@ -138,6 +139,7 @@ def upload(request: HttpRequest) -> HttpResponse:
             continue
         told = "is uploaded" if made.created else "is in your library already"
         messages.success(request, f"“{made.document.filename}” {told}.")
+        offer_replacement(request, made)
     return back(request, "library")
 
 
@@ -145,7 +147,9 @@ def upload(request: HttpRequest) -> HttpResponse:
 @require_safe
 def document(request: HttpRequest, pk: UUID) -> HttpResponse:
     """A document, opened at ``page`` or at the passage ``start``–``end``."""
-    shown = get_object_or_404(_own_documents(request).with_collections(), pk=pk)
+    shown = _own_documents(request).with_collections().filter(pk=pk).first()
+    if shown is None:
+        return to_newer_version(request, pk)
     _name_collections([shown], list(_own_collections(request)[:SHOWN_COLLECTIONS]))
     context = {"document": shown, "with_pictures": has_pictures(shown), **_place(request, shown)}
     context["in_work"] = [shown] if shown.status in Document.IN_WORK else []

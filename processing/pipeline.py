@@ -7,9 +7,11 @@ from pathlib import PurePosixPath
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
+from django.db import transaction
 from django.db.models.functions import Now
 
 from documents.models import Document
+from documents.replacing import take_over
 from documents.signals import document_processed
 from documents.vectors import model_names, register_model
 from processing.admission import admission
@@ -82,16 +84,18 @@ def _run_stages(lease: Lease) -> None:
         extraction = _extract(lease)
         _chunk(lease, extraction)
     _embed(lease)
-    lease.update(
-        status=Status.PROCESSED,
-        stage_progress=1,
-        processed_at=Now(),
-        lease_expires_at=None,
-        attempt=None,
-        attempts=0,
-        crashes=0,
-        waiting_for="",
-    )
+    with transaction.atomic():
+        take_over(owner_id=document.owner_id, document=document.id)
+        lease.update(
+            status=Status.PROCESSED,
+            stage_progress=1,
+            processed_at=Now(),
+            lease_expires_at=None,
+            attempt=None,
+            attempts=0,
+            crashes=0,
+            waiting_for="",
+        )
     document_processed.send(Document, owner_id=document.owner_id, document_id=document.id)
 
 

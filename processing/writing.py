@@ -144,7 +144,7 @@ def _chunk_rows(document: Document, extraction: Extraction, passages: Sequence[P
             document.owner_id, document.id, position, passage.kind, passage.start, passage.end, passage.page,
             passage.headings, document.title, text, index_words(context) if has_unspaced(context) else None,
             passage.token_count, document.language, random.randrange(1 << 31),  # noqa: S311
-            (labels.get(passage.page) or "").replace("\x00", ""), passage.table_header,
+            (labels.get(passage.page or 0) or "").replace("\x00", ""), passage.table_header,
         ))  # fmt: skip
     return rows
 

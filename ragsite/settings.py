@@ -294,6 +294,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "ragsite.api.schema.add_problems",
     ],
+    "ENUM_NAME_OVERRIDES": {"DocumentStatusEnum": "documents.models.Document.Status"},
 }
 IDEMPOTENCY_KEEP = timedelta(hours=24)
 

@@ -20,9 +20,12 @@ PAUSES = (0.2, 1.0, 3.0, 6.0)
 """Seconds before the next try while the database is away; after the last one the sweep takes over."""
 
 VERIFY = """
-SELECT c.marker, substr(t.text, c.start + 1, c.length) = c.quote
-FROM unnest(%s::int[], %s::uuid[], %s::int[], %s::int[], %s::text[]) AS c (marker, document_id, start, length, quote)
-JOIN documents_text t ON t.owner_id = %s AND t.document_id = c.document_id
+SELECT c.marker, substr(t.text, c.start + 1, c.length) = c.quote, v.document_id
+FROM unnest(%(markers)s::int[], %(documents)s::uuid[], %(starts)s::int[], %(lengths)s::int[], %(quotes)s::text[])
+  AS c (marker, document_id, start, length, quote)
+LEFT JOIN documents_text t ON t.owner_id = %(owner)s AND t.document_id = c.document_id
+LEFT JOIN documents_earlierversion v ON v.owner_id = %(owner)s AND v.id = c.document_id
+WHERE t.document_id IS NOT NULL OR v.document_id IS NOT NULL
 """
 
 
@@ -97,24 +100,35 @@ def without_deleted(text: str, engine: str, cited: list[Citation], kept: list[Ci
 
 
 def verified_citations(owner_id: int, citations: list[Citation]) -> list[Citation]:
-    """The citations whose document is still there, each checked against the document's text."""
+    """The citations whose document is still there, each checked against the document's text.
+
+    One whose document was replaced by a newer version meanwhile points at that one, as those stored before do.
+    """
     if not citations:
         return []
-    columns: list[list[Any]] = [
-        [c.marker for c in citations],
-        [str(c.document_id) for c in citations],
-        [c.start for c in citations],
-        [c.end - c.start for c in citations],
-        [c.quote for c in citations],
-    ]
+    columns: dict[str, Any] = {
+        "owner": owner_id,
+        "markers": [c.marker for c in citations],
+        "documents": [str(c.document_id) for c in citations],
+        "starts": [c.start for c in citations],
+        "lengths": [c.end - c.start for c in citations],
+        "quotes": [c.quote for c in citations],
+    }
     with connection.cursor() as cursor:
-        cursor.execute(VERIFY, [*columns, owner_id])
-        verdicts = dict(cursor.fetchall())
-    kept = [citation for citation in citations if citation.marker in verdicts]
+        cursor.execute(VERIFY, columns)
+        found = {marker: (verbatim, newer) for marker, verbatim, newer in cursor.fetchall()}
+    kept = [citation for citation in citations if citation.marker in found]
     for citation in kept:
         citation.pk = None  # a try before this one may have set it
-        citation.verified = verdicts[citation.marker]
+        _judge(citation, *found[citation.marker])
     return kept
+
+
+def _judge(citation: Citation, verbatim: bool | None, newer: UUID | None) -> None:
+    if newer:
+        citation.document_id, citation.earlier_version = newer, True
+    elif not citation.earlier_version:  # else its text is gone; it was a copy of it when the answer was written
+        citation.verified = bool(verbatim)
 
 
 def unstored_answer(identifier: UUID, owner_id: int, draft: Draft) -> dict[str, Any]:

@@ -15,7 +15,9 @@ register = template.Library()
 
 @register.filter
 def source_url(citation: Citation) -> str:
-    """The cited passage in the whole document."""
+    """The cited passage in the whole document; of an earlier version, the document that it is now."""
+    if citation.earlier_version:
+        return reverse("library-document", args=[citation.document_id])
     url = f"{reverse('library-document', args=[citation.document_id])}?{_place(citation)}"
     return f"{url}#page-{citation.page}" if citation.page else url
 

@@ -53,6 +53,10 @@ terms AS MATERIALIZED (
     ELSE quote_literal(lexeme) END::tsquery AS query) variants
   WHERE place <= %(terms_read)s
 ),
+hidden AS MATERIALIZED (  -- new versions of documents whose old ones answer until these are processed
+  SELECT coalesce(array_agg(id), '{}') AS documents, least(coalesce(sum(chunk_count), 0), 1000)::integer AS chunks
+  FROM documents_document WHERE owner_id = %(owner)s AND replaces_id IS NOT NULL
+),
 sample AS MATERIALIZED (
   SELECT c.tsv, c.sample_key FROM documents_chunk c WHERE c.owner_id = %(owner)s ORDER BY c.sample_key LIMIT %(sample)s
 ),
@@ -114,6 +118,7 @@ by_words AS MATERIALIZED (
   FROM documents_chunk c
   WHERE c.owner_id = %(owner)s AND ARRAY[c.owner_id] @> ARRAY[%(owner)s::bigint]
     AND c.tsv @@ (SELECT query FROM wanted)
+    AND c.document_id <> ALL ((SELECT documents FROM hidden)::uuid[])
     AND ((SELECT documents FROM scope) IS NULL OR c.document_id = ANY ((SELECT documents FROM scope)::uuid[]))
   ORDER BY 3 DESC, 1, 2 LIMIT %(candidates)s
 ),
@@ -129,8 +134,9 @@ size AS MATERIALIZED (
 ),
 near AS MATERIALIZED (
   SELECT DISTINCT n.document_id, n.position
-  FROM models, size, scope, documents_nearest(%(owner)s, models.id::integer, models.dimensions::integer,
-    scope.documents, %(vector)s, %(nearest)s, coalesce(size.chunks, 0) <= %(exact_up_to)s) n
+  FROM models, size, scope, hidden, documents_nearest(%(owner)s, models.id::integer, models.dimensions::integer,
+    scope.documents, %(vector)s, %(nearest)s + hidden.chunks, coalesce(size.chunks, 0) <= %(exact_up_to)s) n
+  WHERE n.document_id <> ALL (hidden.documents)
 ),
 found AS (SELECT document_id, position FROM by_words UNION SELECT document_id, position FROM near),
 scored AS MATERIALIZED (
