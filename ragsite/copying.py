@@ -14,11 +14,11 @@ def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]])
     """COPY rows into a table, inside the caller's transaction.
 
     Values may be None, numbers, strings (NUL, which PostgreSQL's text cannot hold, is dropped), UUIDs, bytes, and
-    lists or tuples of strings (as ``text[]``). Raises django.db.IntegrityError as INSERT would.
+    lists or tuples of strings (as ``text[]``). Raises Django's errors, as INSERT would.
     """
     lines = "".join("\t".join(map(_field, row)) + "\n" for row in rows)
     names = ", ".join(f'"{name}"' for name in columns)
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.copy_expert(f'COPY "{table}" ({names}) FROM STDIN', io.StringIO(lines))
 
 

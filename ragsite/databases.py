@@ -23,7 +23,7 @@ def database_from_url(url: str, pool_size: int) -> dict[str, Any]:
     options = dict(parse_qsl(parts.query))
     host = options.pop("host", "") or parts.hostname or ""
     settings: dict[str, Any] = {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "ragsite.backends.plain",
         "NAME": unquote(parts.path.lstrip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
@@ -34,7 +34,7 @@ def database_from_url(url: str, pool_size: int) -> dict[str, Any]:
         "DISABLE_SERVER_SIDE_CURSORS": True,
     }
     if pool_size:
-        settings["ENGINE"] = "dj_db_conn_pool.backends.postgresql"
+        settings["ENGINE"] = "ragsite.backends.pooled"
         settings["POOL_OPTIONS"] = {
             "POOL_SIZE": pool_size,
             "MAX_OVERFLOW": pool_size // 2,

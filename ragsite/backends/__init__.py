@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backends, of which a lost connection is always an OperationalError."""

@@ -1,0 +1,9 @@
+"""Connections from a pool that the threads of a process share."""
+
+from dj_db_conn_pool.backends.postgresql import base
+
+from ragsite.backends.lost import TellsLostConnections
+
+
+class DatabaseWrapper(TellsLostConnections, base.DatabaseWrapper):
+    """django-db-connection-pool's."""
