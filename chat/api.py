@@ -229,10 +229,12 @@ class MessageListView(generics.GenericAPIView[Message]):
             )
             return respond(request, following.follow_log(asked.answer.log), seat)
 
-    def replay(self, request: Request, row: IdempotencyKey, **_kwargs: Any) -> HttpResponseBase:
-        """The same question with the same Idempotency-Key again: its answer."""
+    def replay(self, request: Request, row: IdempotencyKey, **_kwargs: Any) -> HttpResponseBase | None:
+        """The same question with the same Idempotency-Key again: its answer. One that failed is tried again."""
         kept: dict[str, str] = row.body or {}
         message = own_message(request, UUID(kept["message"]))
+        if message.status in {Message.Status.FAILED, Message.Status.INTERRUPTED}:
+            return None
         with seated(message.owner_id) as seat:
             return respond(request, following.follow(message), seat)
 

@@ -82,7 +82,7 @@ def test_the_row_of_an_answer_is_whole_when_it_is_done(
     message = Message.objects.get(id=answer["id"])
     assert (message.status, message.engine, message.model) == ("complete", "openai", "mock")
     assert message.completion_tokens == 12
-    assert set(message.timings) == {"retrieval", "first_token", "total"}
+    assert set(message.timings) == {"retrieval", "first_token", "support", "total"}
     assert message.body.content == answer["content"]
     assert RetrievalTrace.objects.get(message=message).query == QUESTION
 
@@ -369,6 +369,19 @@ def test_the_same_idempotency_key_asks_once(owner: User, api: Client, library: L
     assert Message.objects.filter(role="user").count() == 1
 
 
+@pytest.mark.parametrize(("status", "code"), [("failed", "database_unavailable"), ("interrupted", "")])
+def test_an_answer_that_failed_is_tried_again_with_the_same_key(
+    owner: User, api: Client, library: Library, model: Server, status: str, code: str
+) -> None:
+    client = api(owner)
+    path = f"/api/v1/conversations/{new_conversation(client)}/messages"
+    first = client.post(path, {"content": QUESTION}, HTTP_IDEMPOTENCY_KEY="k1").json()
+    Message.objects.filter(id=first["id"]).update(status=status, error_code=code)
+    again = client.post(path, {"content": QUESTION}, HTTP_IDEMPOTENCY_KEY="k1")
+    assert again.status_code == 201
+    assert again.json()["id"] != first["id"]
+
+
 def test_too_many_answers_at_once_are_told_to_come_again(
     owner: User, api: Client, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,11 +457,11 @@ def test_what_is_asked_comes_back_character_for_character(
 def test_what_a_model_writes_comes_through_whatever_it_is(
     owner: User, api: Client, library: Library, model: Server
 ) -> None:
-    model.reply = "Grüße 🌊\ud83d\ude00 \x00 <b>[9]</b>\r\n\r\ndata: {}\u2028 end."
+    model.reply = "Grüße 🌊\ud83d\ude00 \x00 <b>[2019]</b>\r\n\r\ndata: {}\u2028 end."
     client = api(owner)
     events = list(Frames(ask_streamed(client, new_conversation(client))))
     message = events[-1].data["message"]
-    assert message["content"] == "Grüße 🌊😀  <b>[9]</b>\r\n\r\ndata: {}\u2028 end."
+    assert message["content"] == "Grüße 🌊😀  <b>[2019]</b>\r\n\r\ndata: {}\u2028 end."
     assert message["citations"] == []
 
 
