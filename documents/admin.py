@@ -12,12 +12,14 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from documents import services
 from documents.models import Chunk, Collection, Document
+from documents.queue.state import queue_of_site
+from documents.queue.why import why
 from ragsite.accounts.callers import caller
 from ragsite.admin_paging import BigTableAdmin
 
@@ -78,7 +80,7 @@ class DocumentAdmin(OwnedAdmin):
     fields = (
         "id", "filename", "owner", "content_type", "size", "status", "searchable", "language",
         "page_count", "page_kind", "chunk_count", "stage_progress", "stage_times",
-        "error_code", "error_detail", "waiting_for", "attempts",
+        "reason", "error_code", "error_detail", "waiting_for", "attempts",
         "crashes", "lease_expires_at", "due_at", "uploaded_at", "processed_at", "updated_at",
     )  # fmt: skip
     readonly_fields = fields
@@ -92,6 +94,20 @@ class DocumentAdmin(OwnedAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Document | None = None) -> tuple[str, ...]:
         return self.get_fields(request, obj)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With a line about the whole site's queue."""
+        queue = queue_of_site()
+        failed = f"{queue.failed} failed" if queue.failed else ""
+        told = "; ".join(filter(None, (queue.words or "Nothing is in work", failed)))
+        return super().changelist_view(request, {**(extra_context or {}), "subtitle": told})
+
+    @admin.display(description="Why it is (not) done")
+    def reason(self, document: Document) -> str:
+        found = why(document)
+        if found.state == "processed_with_warnings":  # which may name what the file holds
+            return "It is processed, but something in it could not be read."
+        return " ".join(filter(None, (found.sentence, found.estimate.capitalize())))
 
     @admin.display(description="Seconds by stage")
     def stage_times(self, document: Document) -> str:

@@ -4,12 +4,16 @@ from django.urls import path
 
 from documents import api, versions_api
 from documents.importing import api as importing
+from documents.queue import api as queue
 from documents.tus import api as tus
 
 urlpatterns = [
     path("collections", api.CollectionListView.as_view(), name="api-collections"),
     path("collections/<uuid:pk>", api.CollectionView.as_view(), name="api-collection"),
     path("documents", api.DocumentListView.as_view(), name="api-documents"),
+    path("documents/retry", queue.RetryAllView.as_view(), name="api-documents-retry"),
+    path("documents/<uuid:pk>/why", queue.WhyView.as_view(), name="api-document-why"),
+    path("queue", queue.QueueView.as_view(), name="api-queue"),
     path("documents/<uuid:pk>", api.DocumentView.as_view(), name="api-document"),
     path("documents/<uuid:pk>/replace", versions_api.ReplaceView.as_view(), name="api-document-replace"),
     path("documents/<uuid:pk>/retry", api.RetryView.as_view(), name="api-document-retry"),

@@ -42,12 +42,14 @@ def kind(content_type: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """``0.4 s``, ``12 s``, ``3 min``; empty when it is not known."""
+    """``0.4 s``, ``12 s``, ``3 min``, ``2.5 h``; empty when it is not known."""
     if seconds is None:
         return ""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    if seconds < 6000:
+        return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def stages(seconds: dict[str, float]) -> list[tuple[str, str]]:

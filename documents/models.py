@@ -11,7 +11,6 @@ from django.db.models import F, Func, Q
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Length, Lower, Now
 from django.db.models.lookups import LessThanOrEqual
-from django.utils import timezone
 
 from documents.places import header_over, heading_path
 from documents.querysets import FILENAME_WORDS, ChunkQuerySet, CollectionQuerySet, DocumentQuerySet
@@ -211,16 +210,6 @@ class Document(models.Model):
     @property
     def is_large(self) -> bool:
         return self.size >= self.LARGE_BYTES
-
-    @property
-    def remaining_seconds(self) -> float | None:
-        """What the present stage will still take at its rate so far; None while there is no rate to go by."""
-        if self.status == self.Status.PROCESSED:
-            return 0.0
-        if self.stage_started_at is None or not 0 < self.stage_progress < 1:
-            return None
-        elapsed = (timezone.now() - self.stage_started_at).total_seconds()
-        return round(elapsed / self.stage_progress * (1 - self.stage_progress), 1)
 
 
 class EarlierVersion(models.Model):

@@ -51,6 +51,9 @@ class DocumentQuerySet(models.QuerySet["Document"]):
     def in_work(self) -> "DocumentQuerySet":
         return self.filter(status__in=self.model.IN_WORK)
 
+    def failed(self) -> "DocumentQuerySet":
+        return self.filter(status=self.model.Status.FAILED)
+
     def claimable(self) -> "DocumentQuerySet":
         """Due, and leased by nobody who lives.
 

@@ -1,11 +1,16 @@
 """Documents, collections and passages as JSON."""
 
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
 from documents.models import Chunk, Collection, Document
 from documents.places import place
+from documents.queue.outlook import Forecast, forecasts
 from documents.replacing import OnDuplicateName
 from documents.search import Hit, highlights
 
@@ -25,30 +30,55 @@ class ErrorSerializer(serializers.Serializer[Any]):
     retryable = serializers.BooleanField()
 
 
+class DocumentListSerializer(serializers.ListSerializer[Document]):
+    """Many documents, whose forecasts are made together."""
+
+    def to_representation(self, data: Any) -> list[Any]:
+        documents = list(data)
+        self.child.forecasts = forecasts(documents)  # type: ignore[union-attr]
+        return super().to_representation(documents)
+
+
 class DocumentSerializer(serializers.ModelSerializer[Document]):
     """A document as every endpoint shows it."""
 
     collections = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
-    remaining_seconds = serializers.FloatField(read_only=True, allow_null=True)
+    remaining_seconds = serializers.SerializerMethodField(help_text="Until it is processed; null: too little is known.")
+    ready_at = serializers.SerializerMethodField()
     warnings = serializers.ListField(child=serializers.CharField(), read_only=True)
     searchable = serializers.SerializerMethodField()
+
+    forecasts: Mapping[UUID, Forecast] = MappingProxyType({})
 
     class Meta:
         model = Document
         fields = (
             "id", "filename", "title", "content_type", "size", "language", "status", "searchable", "stage_progress",
-            "stage_seconds", "remaining_seconds", "waiting_for", "page_count", "page_kind",
+            "stage_seconds", "remaining_seconds", "ready_at", "waiting_for", "page_count", "page_kind",
             "chunk_count", "collections", "replaces", "warnings", "error",
             "uploaded_at", "processed_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
+        list_serializer_class = DocumentListSerializer
 
     def get_searchable(self, document: Document) -> bool:
         return document.searchable and document.replaces_id is None
 
     def get_collections(self, document: Document) -> list[str]:
         return [str(membership.collection_id) for membership in document.memberships.all()]
+
+    def get_remaining_seconds(self, document: Document) -> float | None:
+        remaining = self._forecast(document).remaining
+        return None if remaining is None else round(remaining, 1)
+
+    def get_ready_at(self, document: Document) -> datetime | None:
+        return self._forecast(document).ready_at
+
+    def _forecast(self, document: Document) -> Forecast:
+        if document.id not in self.forecasts:
+            self.forecasts = forecasts([document])
+        return self.forecasts[document.id]
 
     def get_error(self, document: Document) -> dict[str, Any] | None:
         if not document.error_code:

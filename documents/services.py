@@ -25,12 +25,14 @@ from documents.versions import lock_versions, take_out
 from ragsite.queues import messages_in
 
 if TYPE_CHECKING:
+    from documents.querysets import DocumentQuerySet
     from ragsite.accounts.models import User
 
 logger = logging.getLogger(__name__)
 PROCESS_TASK = "processing.tasks.process_next"
 READ_SIZE = 1 << 20
 SNIFF_SIZE = 1 << 16
+MOST_RETRIED = 10_000
 
 
 class UploadRefused(Exception):
@@ -227,19 +229,25 @@ def wake_worker() -> None:
 
 def retry_documents(documents: "Iterable[Document]") -> int:
     """Try failed documents again, from the beginning. Returns how many were failed."""
-    ids = [document.id for document in documents]
-    return _restart(ids, statuses=[Document.Status.FAILED])
+    rows = Document.objects.filter(id__in=[document.id for document in documents])
+    return _restart(rows, statuses=[Document.Status.FAILED])
+
+
+def retry_failed(documents: "DocumentQuerySet") -> int:
+    """The same for as many of these as one statement should change. Returns how many it has changed."""
+    ids = documents.failed().order_by("uploaded_at", "id").values("id")[:MOST_RETRIED]
+    return _restart(Document.objects.filter(id__in=ids), statuses=[Document.Status.FAILED])
 
 
 def reprocess_documents(documents: "Iterable[Document]") -> int:
     """Process documents anew; they stay searchable as they are until the new chunks replace the old."""
-    ids = [document.id for document in documents]
-    return _restart(ids, statuses=[Document.Status.FAILED, Document.Status.PROCESSED])
+    rows = Document.objects.filter(id__in=[document.id for document in documents])
+    return _restart(rows, statuses=[Document.Status.FAILED, Document.Status.PROCESSED])
 
 
-def _restart(ids: list[UUID], statuses: list[str]) -> int:
+def _restart(rows: "DocumentQuerySet", statuses: list[str]) -> int:
     with transaction.atomic():
-        count = Document.objects.filter(id__in=ids, status__in=statuses).update(
+        count = rows.filter(status__in=statuses).update(
             status=Document.Status.UPLOADED,
             stage_progress=0,
             stage_started_at=None,

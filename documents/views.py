@@ -17,6 +17,9 @@ from documents.filters import ORDERINGS, DocumentFilter
 from documents.forms import CollectionForm, DocumentForm, SelectionForm
 from documents.labels import KINDS, STATES
 from documents.models import Chunk, Collection, Document
+from documents.queue.outlook import Outlook, forecasts, site_outlook
+from documents.queue.state import queue_of
+from documents.queue.why import remaining_words, why
 from documents.versions_views import offer_replacement, to_newer_version
 from documents.viewer import Passage, has_pictures, page_of, show_pages, show_text
 from ragsite.accounts.callers import caller
@@ -77,11 +80,17 @@ def _library_context(request: HttpRequest, page: Page, ordering: str) -> dict[st
 
 
 def _in_work(request: HttpRequest, rows: list[Document]) -> dict[str, Any]:
-    """How many documents are in work at all, and which of those shown."""
-    return {
-        "in_work_count": _own_documents(request).in_work().count(),
-        "in_work": [row for row in rows if row.status in Document.IN_WORK],
-    }
+    """What is in work at all, and which of those shown, each with the time that it still takes."""
+    in_work = [row for row in rows if row.status in Document.IN_WORK]
+    outlook = site_outlook()
+    _foretell(in_work, outlook)
+    return {"queue": queue_of(caller(request), outlook), "in_work": in_work}
+
+
+def _foretell(rows: list[Document], outlook: Outlook | None = None) -> None:
+    found = forecasts(rows, outlook)
+    for row in rows:
+        row.estimate = remaining_words(found[row.id].remaining)  # type: ignore[attr-defined]
 
 
 def _name_collections(rows: list[Document], collections: list[Collection]) -> None:
@@ -153,6 +162,7 @@ def document(request: HttpRequest, pk: UUID) -> HttpResponse:
     _name_collections([shown], list(_own_collections(request)[:SHOWN_COLLECTIONS]))
     context = {"document": shown, "with_pictures": has_pictures(shown), **_place(request, shown)}
     context["in_work"] = [shown] if shown.status in Document.IN_WORK else []
+    _foretell(context["in_work"])
     return render(request, "documents/document.html", context)
 
 
@@ -236,6 +246,26 @@ def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     shown = get_object_or_404(_own_documents(request), pk=pk)
     services.retry_documents([shown])
     return back(request, "library")
+
+
+@private
+@require_POST
+def retry_all(request: HttpRequest) -> HttpResponse:
+    """Try all failed documents again, or those of a collection."""
+    failed = _own_documents(request).failed()
+    if _is_uuid(collection := request.POST.get("collection", "")):
+        failed = failed.in_collection(collection)
+    count = services.retry_failed(failed)
+    messages.success(request, f"{count} document{' is' if count == 1 else 's are'} tried again.")
+    return back(request, "library")
+
+
+@private
+@require_safe
+def explain(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Why a document is not done, and what helps."""
+    shown = get_object_or_404(_own_documents(request), pk=pk)
+    return _panel(request, "documents/why.html", {"document": shown, "why": why(shown)})
 
 
 @private

@@ -6,6 +6,7 @@ import logging
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
 from documents.models import Document
+from documents.queue.failures import WAITS, told
 from processing.leases import Lease
 from ragsite.encoder.client import EncoderUnavailable
 from ragsite.sandbox import SandboxUnavailable
@@ -14,11 +15,11 @@ logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = (1, 2, 5, 10, 20, 30)
 WAITING: dict[type[Exception], str] = {
-    EncoderUnavailable: "The embedding model cannot be reached. This document goes on by itself when it is back.",
-    SandboxUnavailable: "The reading service is restarting. This document goes on by itself when it is back.",
-    OSError: "The disk is full or cannot be reached. This document goes on by itself when it can.",
-    OperationalError: "The database was away. This document goes on by itself.",
-    InterfaceError: "The database was away. This document goes on by itself.",
+    EncoderUnavailable: WAITS["encoder_unavailable"],
+    SandboxUnavailable: WAITS["sandbox_unavailable"],
+    OSError: WAITS["storage_unavailable"],
+    OperationalError: WAITS["database_unavailable"],
+    InterfaceError: WAITS["database_unavailable"],
 }
 PASSING_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, None}
 """Faults of the storage that pass; None is what storages over a network raise."""
@@ -47,7 +48,7 @@ def fail(lease: Lease, error: Exception) -> None:
     lease.update(
         status=Document.Status.FAILED,
         error_code=code,
-        error_detail=getattr(error, "detail", str(error)),
+        error_detail=told(code, getattr(error, "detail", str(error))),
         error_retryable=getattr(error, "retryable", code in RETRYABLE_REFUSALS),
         attempt=None,
         lease_expires_at=None,

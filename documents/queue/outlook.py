@@ -53,7 +53,7 @@ SELECT owner_id,
   count(*) FILTER (WHERE NOT leased), count(seconds) FILTER (WHERE NOT leased), sum(seconds) FILTER (WHERE NOT leased),
   count(*) FILTER (WHERE leased), count(seconds) FILTER (WHERE leased), sum(seconds) FILTER (WHERE leased),
   min(seconds) FILTER (WHERE leased), max(seconds) FILTER (WHERE leased),
-  min(due_at) FILTER (WHERE NOT leased)
+  extract(epoch FROM min(due_at) FILTER (WHERE NOT leased))::float8
 FROM ({OPEN}) AS open GROUP BY owner_id
 """  # noqa: S608
 
@@ -99,8 +99,8 @@ class OwnersLine:
     in_work: Work = field(default_factory=Work)
     quickest: float | None = None
     slowest: float | None = None
-    oldest: datetime | None = None
-    """Since when the one waits that waits longest; in the future when it backs off."""
+    oldest: float | None = None
+    """Since when, in seconds since 1970, the one waits that waits longest; in the future when it backs off."""
 
 
 @dataclass(frozen=True)
@@ -178,24 +178,25 @@ class Outlook:
 def site_outlook() -> Outlook:
     """The queue of all owners."""
     rates = measured_rates()
-    lines: dict[int, OwnersLine] | None = cache.get("queue:lines")
-    if lines is None:
-        lines = _counted(rates)
-        count = sum(line.waiting.count + line.in_work.count for line in lines.values())
+    rows: list[list[Any]] | None = cache.get("queue:lines")
+    if rows is None:
+        rows = _counted(rates)
+        count = sum(waiting + in_work for _, waiting, _, _, in_work, *_ in rows)
         if count > COUNTED_ANEW:
-            cache.set("queue:lines", lines, count / COUNTED_ANEW)
+            cache.set("queue:lines", rows, count / COUNTED_ANEW)
+    lines = {row[0]: _line(*row[1:]) for row in rows}
     idle = not any(line.in_work.count for line in lines.values())
     return Outlook(lines, rates, stalled=bool(lines) and idle and not worker_is_alive(settings.DOCUMENTS_QUEUE))
 
 
-def _counted(rates: Rates) -> dict[int, OwnersLine]:
+def _counted(rates: Rates) -> list[list[Any]]:
     with connection.cursor() as cursor:
         cursor.execute(LINES, _parameters(rates))
-        return {row[0]: _line(*row[1:]) for row in cursor.fetchall()}
+        return [list(row) for row in cursor.fetchall()]
 
 
 def _line(*row: Any) -> OwnersLine:
-    waiting, in_work = (Work(count, measured, float(total or 0)) for count, measured, total in (row[:3], row[3:6]))
+    waiting, in_work = (Work(count, measured, total or 0.0) for count, measured, total in (row[:3], row[3:6]))
     return OwnersLine(waiting, in_work, *row[6:])
 
 

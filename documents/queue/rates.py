@@ -87,7 +87,7 @@ def measured_rates() -> Rates:
 
 def record(measure: Measure, subject: str, x: float, y: float) -> None:
     """Note that ``y`` was measured at ``x``."""
-    values = {"decay": DECAY, "measure": str(measure), "subject": subject, "x": x, "y": y}
+    values: dict[str, str | float] = {"decay": DECAY, "measure": str(measure), "subject": subject, "x": x, "y": y}
     with connection.cursor() as cursor:
         cursor.execute(ADD, values)
         if not cursor.rowcount:
