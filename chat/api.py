@@ -20,6 +20,7 @@ from chat.answers import following
 from chat.answers.connections import release_connection
 from chat.answers.events import Event
 from chat.answers.producer import TooBusy
+from chat.engines import pickable_models
 from chat.filters import ConversationFilter
 from chat.models import Conversation, Message
 from chat.representations import conversation_json, whole_message_json
@@ -29,6 +30,7 @@ from chat.serializers import (
     ConversationChangeSerializer,
     ConversationDetailSerializer,
     ConversationSerializer,
+    LanguageModelListSerializer,
     MessageSerializer,
     NewConversationSerializer,
     NewMessageSerializer,
@@ -102,6 +104,10 @@ def own_message(request: Request, pk: UUID) -> Message:
     return message
 
 
+def _named(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: values[name] for name in names if name in values}
+
+
 class ConversationListView(generics.ListAPIView[Conversation]):
     """One's conversations, newest activity first. Archived ones are listed when asked for, and found by `search`."""
 
@@ -129,7 +135,7 @@ class ConversationListView(generics.ListAPIView[Conversation]):
         form.is_valid(raise_exception=True)
         scope = given_scope(request, form.validated_data)
         conversation = services.create_conversation(
-            owner=caller(request), title=form.validated_data.get("title", ""), scope=scope
+            owner=caller(request), scope=scope, **_named(form.validated_data, "title", "language_model", "style")
         )
         return Response(shown(request, conversation), status=status.HTTP_201_CREATED)
 
@@ -225,6 +231,7 @@ class MessageListView(generics.GenericAPIView[Message]):
                 conversation=conversation,
                 content=form.validated_data["content"],
                 scope=scope,
+                **_named(form.validated_data, "style", "language_model"),
                 within=partial(_keep, claim) if claim else None,
             )
             return respond(request, following.follow_log(asked.answer.log), seat)
@@ -271,6 +278,13 @@ def message_of(last: Event) -> dict[str, Any]:
         raise Problem(STATUS_OF_FAILURE.get(code, 500), code, detail)
     message: dict[str, Any] = last.data["message"]
     return message
+
+
+class LanguageModelsView(APIView):
+    @extend_schema(operation_id="language_models", responses=LanguageModelListSerializer)
+    def get(self, request: Request) -> Response:
+        """What a conversation may name as its `language_model`: those configured, then `extractive`, which quotes."""
+        return Response({"results": pickable_models()})
 
 
 class MessageView(APIView):

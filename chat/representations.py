@@ -56,9 +56,15 @@ def message_json(message: Message, content: str, citations: Iterable[Citation]) 
         "usage": {"prompt_tokens": message.prompt_tokens, "completion_tokens": message.completion_tokens}
         if counted
         else None,
+        "support": support_json(message.support),
         "error": {"code": message.error_code, "detail": message.error_detail} if failed else None,
         "created_at": timestamp(message.created_at),
     }
+
+
+def support_json(support: dict[str, Any] | None) -> dict[str, Any] | None:
+    """With the share, which is what people look at."""
+    return support and {**support, "share": round(support["supported"] / support["claims"], 3)}
 
 
 def whole_message_json(message: Message) -> dict[str, Any]:
@@ -76,6 +82,8 @@ def conversation_json(conversation: Conversation, scope: dict[str, Any]) -> dict
         "archived": conversation.archived_at is not None,
         "documents": scope["documents"],
         "collections": scope["collections"],
+        "language_model": conversation.language_model,
+        "style": conversation.style,
         "created_at": timestamp(conversation.created_at),
         "updated_at": timestamp(conversation.updated_at),
     }

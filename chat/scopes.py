@@ -22,6 +22,14 @@ def scope_of(conversation: Conversation) -> Scope:
     return Scope(conversation.owner_id, _chosen(conversation.scope_documents), _chosen(conversation.scope_collections))
 
 
+def instructions_for(scope: Scope) -> str:
+    """What the owners of the collections that are asked want of answers."""
+    if not scope.collections:
+        return ""
+    asked = Collection.objects.filter(owner_id=scope.owner_id, id__in=scope.collections).exclude(instructions="")
+    return "\n\n".join(asked.order_by("created_at", "id").values_list("instructions", flat=True))
+
+
 def scope_json(scope: Scope) -> dict[str, list[str] | None]:
     return {"documents": _as_strings(scope.documents), "collections": _as_strings(scope.collections)}
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from chat.models import TITLE_LENGTH, Message
+from chat.engines import pickable_names
+from chat.models import MODEL_NAME_LENGTH, TITLE_LENGTH, Message, Style
 from chat.scopes import MOST_CHOSEN
 from chat.services import LONGEST_QUESTION
 from documents.models import Document
@@ -26,11 +27,30 @@ class ScopeSerializer(serializers.Serializer):
     collections = ChosenIdsField(help_text="Only the documents of these collections (and those named).")
 
 
-class NewConversationSerializer(ScopeSerializer):
+class WritingSerializer(serializers.Serializer):
+    """Who writes, and how."""
+
+    language_model = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=MODEL_NAME_LENGTH,
+        help_text="One of `GET /api/v1/language-models`; empty: the first of them.",
+    )
+    style = serializers.ChoiceField(  # type: ignore[assignment]
+        choices=Style.choices, required=False, allow_blank=True, help_text="`quotes`: sentences of the documents alone."
+    )
+
+    def validate_language_model(self, name: str) -> str:
+        if name and name not in pickable_names():
+            raise serializers.ValidationError(f"There is no language model {name!r} here.")
+        return name
+
+
+class NewConversationSerializer(ScopeSerializer, WritingSerializer):
     title = serializers.CharField(max_length=TITLE_LENGTH, required=False, allow_blank=True)
 
 
-class ConversationChangeSerializer(ScopeSerializer):
+class ConversationChangeSerializer(ScopeSerializer, WritingSerializer):
     title = serializers.CharField(max_length=TITLE_LENGTH, required=False)
     pinned = serializers.BooleanField(required=False)
     archived = serializers.BooleanField(required=False)
@@ -43,6 +63,8 @@ class ConversationSerializer(serializers.Serializer):
     archived = serializers.BooleanField()
     documents = serializers.ListField(child=serializers.UUIDField(), allow_null=True)
     collections = serializers.ListField(child=serializers.UUIDField(), allow_null=True)
+    language_model = serializers.CharField(allow_blank=True)
+    style = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField(help_text="The newest question or answer.")
 
@@ -70,6 +92,23 @@ class UsageSerializer(serializers.Serializer):
     completion_tokens = serializers.IntegerField()
 
 
+class UnsupportedClaimSerializer(serializers.Serializer):
+    start = serializers.IntegerField(help_text="Code point in the answer.")
+    end = serializers.IntegerField(help_text="Exclusive.")
+    reason = serializers.ChoiceField(
+        choices=["not_in_source", "no_source"], help_text="Whether it cites a passage that does not say it, or none."
+    )
+
+
+class SupportSerializer(serializers.Serializer):
+    """How far what a model wrote stands in the passages that it cites, judged by words, numbers and vectors."""
+
+    claims = serializers.IntegerField()
+    supported = serializers.IntegerField()
+    share = serializers.FloatField()
+    unsupported = UnsupportedClaimSerializer(many=True)
+
+
 class MessageErrorSerializer(serializers.Serializer):
     code = serializers.CharField()
     detail = serializers.CharField()
@@ -89,6 +128,7 @@ class MessageSerializer(serializers.Serializer):
     engine = serializers.CharField(allow_blank=True)
     model = serializers.CharField(allow_blank=True)
     usage = UsageSerializer(allow_null=True)
+    support = SupportSerializer(allow_null=True, help_text="null where answers quote, and where nothing is claimed.")
     error = MessageErrorSerializer(allow_null=True)
     created_at = serializers.DateTimeField()
 
@@ -103,6 +143,17 @@ class ConversationDetailSerializer(ConversationSerializer):
     messages = MessagePageSerializer()
 
 
-class NewMessageSerializer(ScopeSerializer):
+class LanguageModelSerializer(serializers.Serializer):
+    name = serializers.CharField()
+    label = serializers.CharField(help_text="For people.")  # type: ignore[assignment]
+    model = serializers.CharField(allow_blank=True, help_text="What its server calls it.")
+    first = serializers.BooleanField(help_text="The one that answers where none is picked.")
+
+
+class LanguageModelListSerializer(serializers.Serializer):
+    results = LanguageModelSerializer(many=True)
+
+
+class NewMessageSerializer(ScopeSerializer, WritingSerializer):
     content = serializers.CharField(max_length=LONGEST_QUESTION)
     fresh = serializers.BooleanField(default=False, help_text="Pass by every cached answer.")

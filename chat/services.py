@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -18,9 +18,9 @@ from chat.answers.question import Question
 from chat.answers.running import RunningAnswer, StopReason
 from chat.answers.sweeping import bury_if_dead
 from chat.bodies import body_of
-from chat.engines import Turn, configured_engine
+from chat.engines import Engine, Turn, engine_for
 from chat.models import TITLE_LENGTH, Conversation, Message, MessageBody
-from chat.scopes import scope_of
+from chat.scopes import instructions_for, scope_of
 from documents.search import Scope
 
 if TYPE_CHECKING:
@@ -41,9 +41,11 @@ class ConversationGone(Exception):
     """The conversation was deleted at this moment."""
 
 
-def create_conversation(*, owner: "User", title: str = "", scope: Scope | None = None) -> Conversation:
+def create_conversation(
+    *, owner: "User", title: str = "", scope: Scope | None = None, language_model: str = "", style: str = ""
+) -> Conversation:
     """A new, empty conversation; without a title it takes one from its first question."""
-    conversation = Conversation(owner=owner, title=title[:TITLE_LENGTH])
+    conversation = Conversation(owner=owner, title=title[:TITLE_LENGTH], language_model=language_model, style=style)
     if scope:
         _set_scope(conversation, scope)
     conversation.save(force_insert=True)
@@ -51,15 +53,19 @@ def create_conversation(*, owner: "User", title: str = "", scope: Scope | None =
 
 
 def update_conversation(*, conversation: Conversation, changes: dict[str, Any]) -> Conversation:
-    """Change title, pinned, archived or scope, as far as ``changes`` names them. Its activity stays as it was."""
-    for name in ("title", "pinned"):
+    """Change title, pinned, archived, scope, language model or style, as far as ``changes`` names them.
+
+    Its activity stays as it was.
+    """
+    for name in ("title", "pinned", "language_model", "style"):
         if name in changes:
             setattr(conversation, name, changes[name])
     if "archived" in changes:
         conversation.archived_at = (conversation.archived_at or timezone.now()) if changes["archived"] else None
     if "scope" in changes:
         _set_scope(conversation, changes["scope"])
-    conversation.save(update_fields=["title", "pinned", "archived_at", "scope_documents", "scope_collections"])
+    scope = ["scope_documents", "scope_collections"]
+    conversation.save(update_fields=["title", "pinned", "archived_at", "language_model", "style", *scope])
     return conversation
 
 
@@ -92,18 +98,30 @@ def ask(
     conversation: Conversation,
     content: str,
     scope: Scope | None = None,
+    style: str | None = None,
+    language_model: str | None = None,
     within: Callable[[Message], None] | None = None,
 ) -> Asked:
     """Store the question and begin its answer, which goes on by itself. ``within`` is called in the transaction.
 
+    What is not given of scope, style and language model is the conversation's.
+
     Raises AnswerInProgress, ConversationGone and ``producer.TooBusy``. It leaves no database connection open.
     """
+    asked_in = scope or scope_of(conversation)
+    question = Question(
+        content,
+        asked_in,
+        instructions=instructions_for(asked_in),
+        language_model=conversation.language_model if language_model is None else language_model,
+        style=conversation.style if style is None else style,
+    )
     try:
-        return _ask(conversation, content, scope, within)
+        return _ask(conversation, question, within)
     except AnswerInProgress:
         if not _bury_dead_answer(conversation):
             raise
-    return _ask(conversation, content, scope, within)
+    return _ask(conversation, question, within)
 
 
 def _bury_dead_answer(conversation: Conversation) -> bool:
@@ -112,14 +130,12 @@ def _bury_dead_answer(conversation: Conversation) -> bool:
     return running is not None and board().get(running.id) is None and bury_if_dead(running)
 
 
-def _ask(
-    conversation: Conversation, content: str, scope: Scope | None, within: Callable[[Message], None] | None
-) -> Asked:
+def _ask(conversation: Conversation, asked: Question, within: Callable[[Message], None] | None) -> Asked:
     with producer.reserved() as slot:
-        history = recent_turns(conversation)
-        question, message = _store_question(conversation, content, within)
+        asked = replace(asked, history=recent_turns(conversation))
+        question, message = _store_question(conversation, asked, within)
         answer = RunningAnswer(message.id, conversation.owner_id)
-        slot.produce(answer, Question(content, scope or scope_of(conversation), history))
+        slot.produce(answer, asked)
     release_connection()
     return Asked(question, message, answer)
 
@@ -132,14 +148,14 @@ def recent_turns(conversation: Conversation) -> tuple[Turn, ...]:
 
 
 def _store_question(
-    conversation: Conversation, content: str, within: Callable[[Message], None] | None
+    conversation: Conversation, asked: Question, within: Callable[[Message], None] | None
 ) -> tuple[Message, Message]:
-    question, answer = _new_messages(conversation)
+    question, answer = _new_messages(conversation, engine_for(asked.language_model, asked.style))
     try:
         with transaction.atomic():
             Message.objects.bulk_create([question, answer])
-            MessageBody.objects.bulk_create([body_of(question, content)])
-            _note_activity(conversation, content, question)
+            MessageBody.objects.bulk_create([body_of(question, asked.text)])
+            _note_activity(conversation, asked.text, question)
             if within:
                 within(answer)
     except IntegrityError as error:
@@ -147,8 +163,8 @@ def _store_question(
     return question, answer
 
 
-def _new_messages(conversation: Conversation) -> tuple[Message, Message]:
-    now, engine = timezone.now(), configured_engine()
+def _new_messages(conversation: Conversation, engine: Engine) -> tuple[Message, Message]:
+    now = timezone.now()
     shared: dict[str, Any] = {"owner_id": conversation.owner_id, "conversation_id": conversation.id}
     question = Message(role=Message.Role.USER, created_at=now, **shared)
     answer = Message(

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from ragsite.api.throttling import parse_rate
+from ragsite.language_models import LanguageModel
 
 KNOWN_VARIABLES = {
     "RAGSITE_ALLOWED_HOSTS",
@@ -103,7 +104,7 @@ def check_addresses(**kwargs: Any) -> list[CheckMessage]:
 def _addresses() -> Iterator[CheckMessage]:
     if not 0 < settings.RAGSITE_PORT < 65_536:
         yield Error(f"RAGSITE_PORT={settings.RAGSITE_PORT} is no port.", hint="1 to 65535", id="ragsite.E005")
-    for name in ("RAGSITE_URL", "LLM_BASE_URL", "EMBEDDING_BASE_URL"):
+    for name in ("RAGSITE_URL", "LLM_BASE_URL", "EMBEDDING_BASE_URL", "RERANK_BASE_URL"):
         value = getattr(settings, name)
         if value and not _is_http(value):
             yield Error(f"{name} is no address of a web server.", hint="https://name", id="ragsite.E006")
@@ -141,11 +142,25 @@ def _models() -> Iterator[CheckMessage]:
             hint="The server's address, as https://name/v1; unset all three for answers without a model.",
             id="ragsite.E011",
         )
-    if not 0 < settings.LLM_MAX_TOKENS < settings.LLM_CONTEXT_TOKENS:
+    if settings.LLM_MAX_TOKENS <= 0 or 0 < settings.LLM_CONTEXT_TOKENS <= settings.LLM_MAX_TOKENS:
         yield Error("LLM_MAX_TOKENS must be smaller than LLM_CONTEXT_TOKENS, and positive.", id="ragsite.E012")
+    for model in settings.LLM_MODELS:
+        yield from _further_model(model)
     for name in ("LLM_TIMEOUT_SECONDS", "RAGSITE_MAX_UPLOAD_MB", "PROCESSING_LEASE_SECONDS"):
         if getattr(settings, name) <= 0:
             yield Error(f"{name} must be greater than 0.", id="ragsite.E013")
+
+
+def _further_model(model: LanguageModel) -> Iterator[CheckMessage]:
+    """One of LLM_MODELS, as strictly as the first."""
+    own = f"LLM_{model.name.upper().replace('-', '_')}_"
+    if not _is_http(model.base_url):
+        hint = "The server's address, as https://name/v1; LLM_BASE_URL is taken where there is none."
+        yield Error(f"{own}BASE_URL is no address of a web server.", hint=hint, id="ragsite.E006")
+    if not model.model:
+        yield Error(f"{own}MODEL is not set.", hint="Name the model to ask.", id="ragsite.E010")
+    if model.max_tokens <= 0 or 0 < model.context_tokens <= model.max_tokens:
+        yield Error(f"{own}MAX_TOKENS must be smaller than {own}CONTEXT_TOKENS, and positive.", id="ragsite.E012")
 
 
 @register(Tags.compatibility)

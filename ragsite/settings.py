@@ -1,5 +1,6 @@
 """Every setting of the site, read from the environment (docs/settings.md lists them)."""
 
+import os
 import sys
 from datetime import timedelta
 from ipaddress import ip_network
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ragsite.databases import database_from_url
 from ragsite.environment import SettingsEnv, read_dotenv
+from ragsite.language_models import named_models
 from ragsite.layout import PROJECT_DIR, Layout
 
 read_dotenv()
@@ -205,7 +207,7 @@ PROCESSING_PLACES = env.int("RAGSITE_WORKERS", default=4)  # as in ragsite.super
 LLM_BASE_URL = env("LLM_BASE_URL", default="")
 LLM_MODEL = env("LLM_MODEL", default="")
 LLM_API_KEY = env("LLM_API_KEY", default="")
-LLM_CONTEXT_TOKENS = env.int("LLM_CONTEXT_TOKENS", default=8192)
+LLM_CONTEXT_TOKENS = env.int("LLM_CONTEXT_TOKENS", default=0)  # 0: what the model's server says
 LLM_MAX_TOKENS = env.int("LLM_MAX_TOKENS", default=1024)
 LLM_TIMEOUT_SECONDS = env.float("LLM_TIMEOUT_SECONDS", default=60)
 ANSWERS_AT_ONCE = env.int("RAGSITE_ANSWERS_AT_ONCE", default=400)  # of one web process; more are told to come again
@@ -213,6 +215,7 @@ STREAMS_PER_USER = env.int("RAGSITE_STREAMS_PER_USER", default=100)  # of one we
 WEB_THREADS = env.int("RAGSITE_WEB_THREADS", default=256)  # as in ragsite.gunicorn
 
 # --- People -----------------------------------------------------------------------------------------------------------
+LLM_MODELS = named_models(env.list("LLM_MODELS", default=[]), os.environ)  # further ones
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",

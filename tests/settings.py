@@ -7,7 +7,7 @@ each have a database and a Valkey number of their own.
 import os
 import tempfile
 
-_OTHERS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "CACHE_URL", "LLM_BASE_URL", "LLM_MODEL", "LLM_API_KEY")
+_OTHERS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "CACHE_URL", "LLM_BASE_URL", "LLM_MODEL", "LLM_API_KEY", "LLM_MODELS")
 _MINE = "RAGSITE_TEST_DATA_DIR"
 
 if _MINE not in os.environ:

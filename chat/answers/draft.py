@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from chat.answers.passages import Passage
 from chat.models import Citation, Message
@@ -19,6 +20,8 @@ class Draft:
     citations: list[Citation] = field(default_factory=list)
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    finish_reason: str = ""
+    support: dict[str, Any] | None = None
     status: str = Message.Status.COMPLETE
     error_code: str = ""
     error_detail: str = ""

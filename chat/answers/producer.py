@@ -18,7 +18,7 @@ from chat.answers.retrieval import retrieve
 from chat.answers.running import RunningAnswer, Stopped, StopReason
 from chat.answers.storing import Gone, store_answer, unstored_answer
 from chat.answers.writer import AnswerTooLong, Writer
-from chat.engines import EngineError, Request, configured_engine
+from chat.engines import EngineError, Request, engine_for
 from chat.models import Message
 from chat.scopes import scope_json
 
@@ -111,7 +111,7 @@ def _produce(answer: RunningAnswer, question: Question, draft: Draft) -> None:
 
 
 def _retrieve_and_write(answer: RunningAnswer, question: Question, draft: Draft, writer: Writer) -> None:
-    engine = configured_engine()
+    engine = engine_for(question.language_model, question.style)
     draft.engine, draft.model, draft.query = engine.name, engine.model, question.query
     answer.emit(events.STATUS, {"message": str(answer.id), "stage": "searching"})
     draft.passages, vector = retrieve(question, engine.passages_wanted, answer.stop)
@@ -119,7 +119,13 @@ def _retrieve_and_write(answer: RunningAnswer, question: Question, draft: Draft,
     answer.emit(events.PASSAGES, {"passages": [passage.as_json() for passage in draft.passages]})
     answer.emit(events.STATUS, {"message": str(answer.id), "stage": "reading"})
     request = Request(
-        question.text, draft.query, tuple(draft.passages), question.history, question.instructions, vector
+        question.text,
+        draft.query,
+        tuple(draft.passages),
+        question.history,
+        question.instructions,
+        question.style,
+        vector,
     )
     engine.answer(request, writer)
 

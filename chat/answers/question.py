@@ -25,6 +25,8 @@ class Question:
     scope: Scope
     history: tuple[Turn, ...] = ()
     instructions: str = ""
+    language_model: str = ""
+    style: str = ""
 
     @property
     def query(self) -> str:

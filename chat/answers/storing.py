@@ -85,6 +85,7 @@ FILLED = (
     "timings",
     "prompt_tokens",
     "completion_tokens",
+    "support",
 )
 
 

@@ -1,6 +1,7 @@
 """What an engine writes an answer to."""
 
 import re
+from typing import Any
 
 from chat.answers import events
 from chat.answers.draft import Draft
@@ -27,6 +28,8 @@ class Writer:
         self._pending = ""
         self._length = 0
         self.stop = answer.stop
+        self.finish_reason = ""
+        """What the model's server gave, as OpenAI calls it."""
 
     def write(self, text: str) -> None:
         """Take a piece of the answer; readers see it at the next flush."""
@@ -84,6 +87,17 @@ class Writer:
 
     def count_tokens(self, prompt: int, completion: int) -> None:
         self._draft.prompt_tokens, self._draft.completion_tokens = prompt, completion
+        self._draft.finish_reason = self.finish_reason
+
+    @property
+    def text(self) -> str:
+        """What readers have seen so far."""
+        return self._draft.text
+
+    def support(self, support: dict[str, Any] | None) -> None:
+        """How many of the answer's claims its passages support, as ``chat.engines.support`` gives it."""
+        self._draft.support = support
+        self._draft.note_time("support")
 
 
 def storable(text: str) -> str:

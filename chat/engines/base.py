@@ -38,7 +38,9 @@ class Request:
     history: tuple[Turn, ...] = ()
     """Oldest first."""
     instructions: str = ""
-    """System messages of an API's client."""
+    """What a collection's owner, or the system messages of an API's client, want of the answer."""
+    style: str = ""
+    """One of ``chat.models.Style``."""
     vector: NDArray[np.float32] | None = None
     """The query's vector, of shape (dimensions,), where the encoder gave one."""
 

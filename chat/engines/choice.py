@@ -1,15 +1,40 @@
 """Which engine answers."""
 
 from functools import cache
+from typing import Any
 
-from django.conf import settings
-
+from chat.bodies import QUOTING_ENGINE
 from chat.engines.base import Engine
+from ragsite.language_models import LanguageModel, configured_models
+
+QUOTES_ONLY = "quotes"
+"""The style that only the quoting engine can promise: a model may always change a word."""
 
 
-def configured_engine() -> Engine:
-    """The model that the settings name, else the one that quotes."""
-    return _model_engine(settings.LLM_BASE_URL, settings.LLM_MODEL, settings.LLM_API_KEY) or _extractive()
+def engine_for(language_model: str = "", style: str = "") -> Engine:
+    """The engine that is picked by name, else the first model, else the one that quotes.
+
+    A name that is configured no longer counts as none: old conversations go on.
+    """
+    models = configured_models()
+    if not models or style == QUOTES_ONLY or language_model == QUOTING_ENGINE:
+        return _extractive()
+    return _model_engine(next((model for model in models if model.name == language_model), models[0]))
+
+
+def pickable_names() -> list[str]:
+    """What a conversation may name."""
+    return [*(model.name for model in configured_models()), QUOTING_ENGINE]
+
+
+def pickable_models() -> list[dict[str, Any]]:
+    """The same for people and programs. Neither addresses nor keys."""
+    models = configured_models()
+    offered = [
+        {"name": model.name, "label": model.label, "model": model.model, "first": number == 0}
+        for number, model in enumerate(models)
+    ]
+    return [*offered, {"name": QUOTING_ENGINE, "label": "Quotes only", "model": "", "first": not models}]
 
 
 @cache
@@ -20,9 +45,7 @@ def _extractive() -> Engine:
 
 
 @cache
-def _model_engine(base_url: str, model: str, api_key: str) -> Engine | None:
-    if not base_url:
-        return None
+def _model_engine(model: LanguageModel) -> Engine:
     from chat.engines.openai import OpenAIEngine
 
-    return OpenAIEngine(base_url, model, api_key)
+    return OpenAIEngine(model)

@@ -12,6 +12,8 @@ from chat.engines.phrases import nothing_found
 MOST_QUOTED = 3
 CLOSE_TO_BEST = 0.3
 """A further sentence is quoted when its score is this close to the best one's."""
+LIMITS = {"short": (1, 0.0), "full": (6, 0.25)}
+"""The same two by style; ``quotes`` is what this engine does anyway."""
 
 
 class ExtractiveEngine:
@@ -26,7 +28,7 @@ class ExtractiveEngine:
         if not is_answered(request, found):
             writer.write(nothing_found(request.question))
             return
-        for marker, quote in enumerate(quotes(found), 1):
+        for marker, quote in enumerate(quotes(found, request.style), 1):
             self._quote(writer, marker, quote)
 
     def _quote(self, writer: Writer, marker: int, quote: Sequence[Candidate]) -> None:
@@ -37,9 +39,10 @@ class ExtractiveEngine:
         writer.cite(marker, first.passage, first.start, last.end)
 
 
-def quotes(found: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+def quotes(found: Sequence[Candidate], style: str = "") -> Iterator[list[Candidate]]:
     """The best sentences in the order of the documents, neighbours together."""
-    best = [c for c in found[:MOST_QUOTED] if c.score >= found[0].score - CLOSE_TO_BEST]
+    most, close = LIMITS.get(style, (MOST_QUOTED, CLOSE_TO_BEST))
+    best = [c for c in found[:most] if c.score >= found[0].score - close]
     best.sort(key=lambda candidate: (candidate.passage.number, candidate.start))
     run: list[Candidate] = []
     for candidate in best:

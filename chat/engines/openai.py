@@ -2,59 +2,112 @@
 
 import json
 import re
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpcore
 from django.conf import settings
 
-from chat.answers.writer import Writer
+from chat.answers.writer import LONGEST_ANSWER, AnswerTooLong, Writer
 from chat.engines.base import EngineError, Request
 from chat.engines.markers import MarkerReader
 from chat.engines.phrases import nothing_found
-from chat.engines.prompt import Prompt, build_prompt, count_tokens
+from chat.engines.prompt import MARGIN, Prompt, Room, build_prompt, count_tokens
+from chat.engines.server import context_tokens
+from chat.engines.support import assess
 from chat.engines.upstream import Watch, pool, watched
+from ragsite.language_models import LanguageModel
 
 CONNECT_SECONDS = 5.0
 LONGEST_ERROR = 1 << 16
+PAUSES = (0.25, 1.0)
+"""Seconds before another try, where the server is not there, busy or still loading; never after the first token."""
+BUSY = frozenset({429, 502, 503, 504})
+SHARE_OF_ANSWERS = 0.75
+"""Of the answers that this process writes at once, so many may wait for one model: the rest is left for others."""
+HIGHEST_MARGIN = 4.0
 _CONTEXT_TOO_LONG = re.compile(
     r"context.{0,40}(length|size|window|exceed)|exceed.{0,40}context|too many tokens", re.I | re.S
 )
 _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError)
+_ABSENT = (httpcore.ConnectError, httpcore.ConnectTimeout)
+
+
+class Transient(EngineError):
+    """Worth another try, as long as nothing of the answer has come."""
 
 
 class OpenAIEngine:
-    """Streams what the model writes; its markers become citations."""
+    """Streams what the model writes; its markers become citations, its claims are compared with their passages."""
 
     name = "openai"
     passages_wanted = 8
 
-    def __init__(self, base_url: str, model: str, api_key: str) -> None:
-        self.model = model
-        self._url = base_url.rstrip("/") + "/chat/completions"
+    def __init__(self, configured: LanguageModel) -> None:
+        self.model = configured.model
+        self._configured = configured
+        self._url = configured.base_url.rstrip("/") + "/chat/completions"
         self._headers: dict[bytes | str, bytes | str] = {
             "Content-Type": "application/json",
             "Accept": "text/event-stream",
         }
-        if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+        if configured.api_key:
+            self._headers["Authorization"] = f"Bearer {configured.api_key}"
+        self._dialect = Dialect()
+        self._margin = MARGIN
+        self._free = threading.BoundedSemaphore(max(1, int(settings.ANSWERS_AT_ONCE * SHARE_OF_ANSWERS)))
 
     def answer(self, request: Request, writer: Writer) -> None:
         if not request.passages and not request.history and not request.instructions:
             writer.write(nothing_found(request.question))
             return
-        prompt = build_prompt(request)
-        reply = Reply(MarkerReader(prompt.passages, writer), writer)
-        with watched(Watch(stop=writer.stop, idle=reply.show)):
-            self._converse(prompt, reply)
-        reply.show()
-        self._count(prompt, reply, writer)
+        with self._place():
+            self._answer(request, writer)
 
-    def _converse(self, prompt: Prompt, reply: "Reply") -> None:
-        body = json.dumps(self._body(prompt)).encode()
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._free.acquire(blocking=False):
+            raise EngineError("too_busy", "The language model is writing as many answers as it may; try again shortly.")
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    def _answer(self, request: Request, writer: Writer) -> None:
+        size = context_tokens(self._configured) - self._configured.max_tokens
+        try:
+            self._write(build_prompt(request, Room(size, self._margin)), request, writer)
+        except EngineError as error:
+            if error.code != "context_too_long" or writer.text:
+                raise
+            self._write(build_prompt(request, Room(size // 2, self._margin)), request, writer)
+
+    def _write(self, prompt: Prompt, request: Request, writer: Writer) -> None:
+        markers = MarkerReader(prompt.passages, writer)
+        reply = Reply(markers, writer)
+        try:
+            with watched(Watch(stop=writer.stop, idle=reply.show)):
+                self._converse(prompt, reply, writer)
+        finally:
+            reply.end()
+        self._count(prompt, reply, writer)
+        writer.support(assess(writer.text, markers.sources, list(prompt.passages.values())))
+
+    def _converse(self, prompt: Prompt, reply: "Reply", writer: Writer) -> None:
+        """Ask until something comes."""
+        for pause in (*PAUSES, None):
+            try:
+                return self._ask(prompt, reply)
+            except Transient:
+                if pause is None or reply.text:
+                    raise
+                writer.stop.wait(pause)
+
+    def _ask(self, prompt: Prompt, reply: "Reply") -> None:
         with ExitStack() as stack:
-            response = self._open(stack, body)
+            response = self._open(stack, prompt)
             try:
                 for data in server_sent_data(response.iter_stream()):
                     reply.take(data)
@@ -65,24 +118,29 @@ class OpenAIEngine:
         if not reply.is_complete:
             raise _broke_off()
 
-    def _body(self, prompt: Prompt) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "messages": prompt.messages,
-            "max_tokens": settings.LLM_MAX_TOKENS,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
+    def _body(self, prompt: Prompt) -> bytes:
+        parameters = self._dialect.parameters(self._configured.max_tokens)
+        return json.dumps({"model": self.model, "messages": prompt.messages, "stream": True, **parameters}).encode()
 
-    def _open(self, stack: ExitStack, body: bytes) -> httpcore.Response:
-        """The response whose body is the answer. Tried twice, as a kept connection may have been closed meanwhile."""
+    def _open(self, stack: ExitStack, prompt: Prompt) -> httpcore.Response:
+        """The response whose body is the answer; asked again in other words where the server speaks a dialect."""
+        while True:
+            response = self._sent(stack, self._body(prompt))
+            if response.status == 200:
+                return response
+            error = refusal(response)
+            if response.status not in (400, 422) or not self._dialect.learn(error.detail):
+                raise error
+
+    def _sent(self, stack: ExitStack, body: bytes) -> httpcore.Response:
+        """The response to one request. Sent twice, as a kept connection may have been closed meanwhile."""
         try:
             try:
-                response = self._request(stack, body)
+                return self._request(stack, body)
             except _BROKEN:
-                response = self._request(stack, body)
-        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-            raise EngineError(
+                return self._request(stack, body)
+        except _ABSENT as error:
+            raise Transient(
                 "model_unreachable", f"The model's server {self._url} cannot be reached: {error}"
             ) from error
         except httpcore.TimeoutException as error:
@@ -91,9 +149,6 @@ class OpenAIEngine:
             raise EngineError(
                 "model_unreachable", f"The model's server {self._url} does not speak HTTP: {error}"
             ) from error
-        if response.status != 200:
-            raise refusal(response)
-        return response
 
     def _request(self, stack: ExitStack, body: bytes) -> httpcore.Response:
         patience = settings.LLM_TIMEOUT_SECONDS
@@ -102,12 +157,36 @@ class OpenAIEngine:
         return stack.enter_context(request)
 
     def _count(self, prompt: Prompt, reply: "Reply", writer: Writer) -> None:
-        """The server's figures, or, where it gives none, ours."""
+        """The server's figures, or, where it gives none, ours; its own teach how many of its tokens one of ours is."""
         usage = reply.usage or {}
         counted = usage.get("completion_tokens")
         completion = counted if isinstance(counted, int) else count_tokens([reply.text])[0]
         given = usage.get("prompt_tokens")
+        if isinstance(given, int) and given > prompt.tokens:
+            self._margin = min(HIGHEST_MARGIN, self._margin * given / prompt.tokens)
         writer.count_tokens(given if isinstance(given, int) else prompt.tokens, completion)
+
+
+class Dialect:
+    """What a server understands of the optional parameters, learned from its refusals."""
+
+    def __init__(self) -> None:
+        self._limit = "max_tokens"
+        self._with_usage = True
+
+    def parameters(self, max_tokens: int) -> dict[str, Any]:
+        usage = {"stream_options": {"include_usage": True}} if self._with_usage else {}
+        return {self._limit: max_tokens, **usage}
+
+    def learn(self, refused: str) -> bool:
+        """Whether another way of asking is left. OpenAI's newer models call the limit by another name."""
+        if "max_completion_tokens" in refused and self._limit == "max_tokens":
+            self._limit = "max_completion_tokens"
+            return True
+        if "stream_options" in refused and self._with_usage:
+            self._with_usage = False
+            return True
+        return False
 
 
 class Reply:
@@ -122,7 +201,10 @@ class Reply:
         self._shown = 0
 
     def take(self, data: bytes) -> None:
-        """One event of the stream. Raises EngineError when it tells of an error."""
+        """One event of the stream. Raises EngineError when it tells of an error.
+
+        Only text is taken: what else a model may ask for (tools, functions, its thoughts) goes nowhere.
+        """
         if data == b"[DONE]":
             self.is_complete = True
             return
@@ -132,21 +214,28 @@ class Reply:
         self.usage = chunk.get("usage") or self.usage
         for choice in chunk.get("choices") or []:
             part = choice.get("delta") or choice.get("message") or {}
-            self._write(part.get("content"))
+            text = part.get("content")
+            if isinstance(text, str):
+                self.text += text
             if choice.get("finish_reason"):
                 self.is_complete = True
-
-    def _write(self, text: Any) -> None:
-        if isinstance(text, str) and text:
-            self.text += text
-            self._writer.write(text)
+                self._writer.finish_reason = str(choice["finish_reason"])
+        if len(self.text) > LONGEST_ANSWER:
+            raise AnswerTooLong
 
     def show(self) -> None:
-        """Let readers see what has arrived, then what it cites."""
+        """Let readers see what has arrived, and what it cites."""
         new, self._shown = self.text[self._shown :], len(self.text)
         if new:
-            self._writer.flush()
             self._markers.feed(new)
+            self._writer.flush()
+
+    def end(self) -> None:
+        """Show all, also of an answer that broke off; of one that was stopped, what was shown is enough."""
+        if not self._writer.stop.is_set():
+            self.show()
+            self._markers.finish()
+            self._writer.flush()
 
 
 def server_sent_data(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -187,7 +276,8 @@ def refusal(response: httpcore.Response) -> EngineError:
         said = _message_of(json.loads(body))
     except ValueError:
         said = body[:300].decode(errors="replace")
-    return _rejected(f"{response.status}: {said}")
+    error = _rejected(f"{response.status}: {said}")
+    return Transient(error.code, error.detail) if response.status in BUSY else error
 
 
 def _message_of(body: Any) -> str:
@@ -205,8 +295,8 @@ def _rejected(said: str) -> EngineError:
     return EngineError("model_rejected", f"The model's server refused: {said}")
 
 
-def _broke_off() -> EngineError:
-    return EngineError("model_unreachable", "The model's server broke off in the middle of the answer.")
+def _broke_off() -> Transient:
+    return Transient("model_unreachable", "The model's server broke off in the middle of the answer.")
 
 
 def _patience() -> str:

@@ -20,11 +20,13 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 MODES = ("refuse", "500", "400", "cut", "hang", "slow", "error", "echo", "stall", "bad")
+Reply = str | Callable[[dict], str]
+"""What the model says, or what it makes of a request."""
 SENTENCE = "The passages say so [1] and more [2]. "
 
 
@@ -103,7 +105,7 @@ class Server:
     """All streams and the clock; ``requests`` and ``closed`` let tests see what came and which clients went away."""
 
     times: Times = Times()
-    reply: str | None = None
+    reply: Reply | None = None
     streams: list[Stream] = field(default_factory=list)
     requests: list[dict] = field(default_factory=list)
     closed: int = 0
@@ -137,7 +139,7 @@ class Server:
         if mode == "echo":
             return [json.dumps(body["messages"], ensure_ascii=False)]
         if self.reply is not None:
-            return re.findall(r"\s*\S+", self.reply)
+            return re.findall(r"\s*\S+", self.reply(body) if callable(self.reply) else self.reply)
         words = itertools.cycle(re.findall(r"\S+\s*", SENTENCE))
         return list(itertools.islice(words, self.times.tokens))
 
@@ -170,6 +172,9 @@ class Connection(asyncio.Protocol):
     def _respond(self, path: str, body: bytes) -> None:
         if path.endswith("/models"):
             self._send_json(200, {"object": "list", "data": [{"id": "mock", "object": "model"}]})
+            return
+        if not path.endswith("/chat/completions"):
+            self._send_json(404, {"error": {"message": f"There is nothing at {path}."}})
             return
         request = json.loads(body)
         mode = mode_of(path, request)
@@ -212,7 +217,7 @@ def mode_of(path: str, request: dict) -> str:
 
 @contextmanager
 def running_mock(
-    times: Times = Times(first=20, delay=2, tokens=12, beat=2), reply: str | None = None
+    times: Times = Times(first=20, delay=2, tokens=12, beat=2), reply: Reply | None = None
 ) -> Iterator[Server]:
     """The server in a thread of this process."""
     server, ready, loop = Server(times, reply), threading.Event(), asyncio.new_event_loop()

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from ragsite import checks
+from ragsite.language_models import LanguageModel
 from ragsite.layout import PROJECT_DIR
 
 CHECKS = [checks.check_exposure, checks.check_addresses, checks.check_models, checks.check_throttles]
@@ -47,7 +48,10 @@ def test_the_defaults_are_fine():
         ({"LLM_BASE_URL": "http://localhost:8080/v1"}, "ragsite.E010"),
         ({"LLM_MODEL": "m"}, "ragsite.E011"),
         ({"LLM_API_KEY": "k"}, "ragsite.E011"),
-        ({"LLM_MAX_TOKENS": 8192}, "ragsite.E012"),
+        ({"LLM_CONTEXT_TOKENS": 8192, "LLM_MAX_TOKENS": 8192}, "ragsite.E012"),
+        ({"LLM_MODELS": (LanguageModel("big", "localhost", "m"),)}, "ragsite.E006"),
+        ({"LLM_MODELS": (LanguageModel("big", "http://localhost/v1", ""),)}, "ragsite.E010"),
+        ({"LLM_MODELS": (LanguageModel("big", "http://localhost/v1", "m", "", 10, 20),)}, "ragsite.E012"),
         ({"LLM_TIMEOUT_SECONDS": 0}, "ragsite.E013"),
         ({"RAGSITE_MAX_UPLOAD_MB": -1}, "ragsite.E013"),
         ({"REST_FRAMEWORK": {"DEFAULT_THROTTLE_RATES": {"user": "many"}}}, "ragsite.E014"),
