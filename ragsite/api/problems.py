@@ -22,6 +22,7 @@ from django.http.request import UnreadablePostError
 from django.template.loader import render_to_string
 from django.views import defaults
 from django.views.csrf import csrf_failure as django_csrf_failure
+from psycopg2.errors import DiskFull
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -94,7 +95,7 @@ def as_problem(exc: BaseException) -> Problem | None:
             return _validation_problem(exceptions.ValidationError(_django_errors(exc)))
         case MultiPartParserError() | SuspiciousOperation() | UnreadablePostError():
             return Problem(400, "parse_error", "The request could not be read.")
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT) | OperationalError(__cause__=DiskFull()):
             return Problem(
                 507, "disk_full", "The disk is full, nothing was stored. Tell an administrator; try again later."
             )

@@ -20,14 +20,9 @@ class LostConnectionWrapper(DatabaseErrorWrapper):
         try:
             super().__exit__(kind, error, trace)
         except DatabaseError as raised:
-            if type(raised) is not DatabaseError or not self._is_lost():
-                raise
+            if type(raised) is not DatabaseError or getattr(error, "pgcode", None):
+                raise  # the server itself has said what is wrong
             raise OperationalError(*raised.args) from error
-
-    def _is_lost(self) -> bool:
-        connection = self.wrapper.connection
-        connection = getattr(connection, "driver_connection", connection)  # the pool puts another object before it
-        return connection is None or bool(connection.closed)
 
 
 class TellsLostConnections:

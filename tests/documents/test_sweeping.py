@@ -3,6 +3,7 @@
 import os
 import uuid
 from datetime import timedelta
+from pathlib import Path
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from documents.models import Document
 from documents.sweeping import sweep_files
+from ragsite.api.uploads import BoundedUploadHandler
 from ragsite.fields import new_id
 
 
@@ -41,3 +43,18 @@ def test_files_of_another_database_are_left_alone(owner, caplog):
     assert sweep_files() == 0
     assert all(default_storage.exists(name) for name in names)
     assert "wrong database" in caplog.text
+
+
+def test_a_file_whose_request_was_killed_is_removed_and_one_that_still_arrives_is_not(owner, settings, monkeypatch):
+    monkeypatch.setattr("ragsite.api.uploads.JUST_MADE_SECONDS", 0)
+    left = settings.LAYOUT.uploads_dir / "left.upload.pdf"
+    left.write_bytes(b"x")
+    handler = BoundedUploadHandler()
+    handler.new_file("file", "arriving.pdf", "application/pdf", 1)
+    arriving = Path(handler.file.temporary_file_path())
+    try:
+        assert sweep_files() == 1
+        assert not left.exists()
+        assert arriving.exists()
+    finally:
+        handler.file.close()

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 
+import psycopg2
 import pytest
 from django.db import IntegrityError, OperationalError, connection
 from django.db.utils import ConnectionHandler
@@ -29,6 +30,11 @@ def test_a_query_tells_it(break_off: Callable[[], None]) -> None:
     break_off()
     with pytest.raises(OperationalError), connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+
+
+def test_what_the_driver_gives_no_class_is_told_alike() -> None:
+    with pytest.raises(OperationalError, match="closed the connection"), connection.wrap_database_errors:
+        raise psycopg2.DatabaseError("server closed the connection unexpectedly")
 
 
 def test_a_copy_tells_it(break_off: Callable[[], None]) -> None:

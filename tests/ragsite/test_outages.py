@@ -4,6 +4,7 @@ import errno
 
 import pytest
 from django.db import InterfaceError, OperationalError
+from psycopg2.errors import DiskFull
 
 
 @pytest.fixture(params=[OperationalError("server closed the connection"), InterfaceError("connection already closed")])
@@ -40,4 +41,13 @@ def test_a_full_disk_while_the_upload_comes_in_is_told(owner, api, monkeypatch):
     from django.core.files.uploadedfile import SimpleUploadedFile
 
     response = api(owner).post("/api/v1/documents", {"file": SimpleUploadedFile("a.txt", b"x")}, format="multipart")
+    assert (response.status_code, response.json()["code"]) == (507, "disk_full")
+
+
+def test_a_full_disk_of_the_database_is_told_as_one(owner, api, monkeypatch):
+    def full(*args, **kwargs):
+        raise OperationalError("could not extend file") from DiskFull()
+
+    monkeypatch.setattr("documents.querysets.DocumentQuerySet.for_user", full)
+    response = api(owner).get("/api/v1/documents")
     assert (response.status_code, response.json()["code"]) == (507, "disk_full")

@@ -17,13 +17,15 @@ from redis import Redis
 from chat.models import Message
 from documents import sweeping
 from documents.models import Document
+from documents.vectors import model_names
+from ragsite.api import uploads
 
 ORPHANS = {
     table: f"SELECT count(*) FROM {table} t WHERE NOT EXISTS "
     "(SELECT FROM documents_document d WHERE d.id = t.document_id AND d.owner_id = t.owner_id)"
     for table in ("documents_chunk", "documents_embedding", "documents_text", "documents_membership")
 }
-OTHERS = {
+WHOLE = {
     "vectors without a chunk": """
         SELECT count(*) FROM documents_embedding e WHERE NOT EXISTS (SELECT FROM documents_chunk c
         WHERE c.owner_id = e.owner_id AND c.document_id = e.document_id AND c.position = e.position)""",
@@ -51,6 +53,12 @@ OTHERS = {
     "searchable documents without their text": """
         SELECT count(*) FROM documents_document d WHERE searchable AND NOT EXISTS
         (SELECT FROM documents_text t WHERE t.document_id = d.id)""",
+    "citations that are not verbatim": """
+        SELECT count(*) FROM chat_citation c JOIN documents_text t ON t.document_id = c.document_id
+        WHERE substr(t.text, c.start + 1, c.end - c.start) <> c.quote""",
+}  # fmt: skip
+
+AT_REST = {
     "documents in work or leased": """
         SELECT count(*) FROM documents_document WHERE status NOT IN ('processed', 'failed')
         OR attempt IS NOT NULL OR lease_expires_at IS NOT NULL""",
@@ -58,9 +66,6 @@ OTHERS = {
         SELECT count(*) FROM documents_document WHERE status = 'failed'
         AND (error_detail = '' OR error_code IN ('internal_error', 'file_missing', 'storage_error', 'crashed'))""",
     "answers that still run": "SELECT count(*) FROM chat_message WHERE status = 'running'",
-    "citations that are not verbatim": """
-        SELECT count(*) FROM chat_citation c JOIN documents_text t ON t.document_id = c.document_id
-        WHERE substr(t.text, c.start + 1, c.end - c.start) <> c.quote""",
 }  # fmt: skip
 
 
@@ -72,25 +77,38 @@ def report() -> None:
 
 def sweep_at_once() -> int:
     """What the hourly sweep removes, without its hour of grace: nothing is on its way in any more."""
-    grace, sweeping.GRACE = sweeping.GRACE, timedelta()
+    grace, just_made = sweeping.GRACE, uploads.JUST_MADE_SECONDS
+    sweeping.GRACE, uploads.JUST_MADE_SECONDS = timedelta(), 0
     try:
         return sweeping.sweep_files()
     finally:
-        sweeping.GRACE = grace
+        sweeping.GRACE, uploads.JUST_MADE_SECONDS = grace, just_made
 
 
 def findings() -> Iterator[str]:
-    for table, query in ORPHANS.items():
-        yield from _counted(f"rows of {table} without a document", query)
-    for name, query in OTHERS.items():
-        yield from _counted(name, query)
+    yield from rows_whole()
+    yield from rows_at_rest()
     yield from _files()
     yield from _broker()
 
 
+def rows_whole() -> Iterator[str]:
+    """What must hold at any moment."""
+    for table, query in ORPHANS.items():
+        yield from _counted(f"rows of {table} without a document", query)
+    for name, query in WHOLE.items():
+        yield from _counted(name, query)
+
+
+def rows_at_rest() -> Iterator[str]:
+    """What must hold when nothing goes on any more."""
+    for name, query in AT_REST.items():
+        yield from _counted(name, query)
+
+
 def _counted(name: str, query: str) -> Iterator[str]:
     with connection.cursor() as cursor:
-        cursor.execute(query, {"model": settings.EMBEDDING_MODEL})
+        cursor.execute(query, {"model": model_names()[0]})
         if number := cursor.fetchone()[0]:
             yield f"{number} {name}"
 
