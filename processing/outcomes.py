@@ -2,8 +2,10 @@
 
 import errno
 import logging
+import time
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from psycopg2.errors import DiskFull
 
 from documents.models import Document
 from documents.queue.failures import WAITS, told
@@ -14,6 +16,8 @@ from ragsite.sandbox import SandboxUnavailable
 logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = (1, 2, 5, 10, 20, 30)
+GIVE_BACK_PAUSES = (0.5, 1, 2, 4, 8)
+"""Seconds between the tries; a killed PostgreSQL is back after two to ten."""
 WAITING: dict[type[Exception], str] = {
     EncoderUnavailable: WAITS["encoder_unavailable"],
     SandboxUnavailable: WAITS["sandbox_unavailable"],
@@ -71,9 +75,29 @@ def wait_or_fail(lease: Lease, error: Exception) -> None:
     if not connection.in_atomic_block:
         close_old_connections()  # after a fault of the database this one may be dead
     wait = BACKOFF_SECONDS[min(lease.document.attempts, len(BACKOFF_SECONDS)) - 1]
-    reason = next(text for kind, text in WAITING.items() if isinstance(error, kind))
+    reason = _reason(error)
     logger.warning("Document %s is tried again in about %s s: %s", lease.document.id, wait, error)
-    lease.release(wait=wait, reason=reason)
+    _give_back(lease, wait, reason)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error.__cause__, DiskFull):  # the database's disk
+        return WAITS["storage_unavailable"]
+    return next(text for kind, text in WAITING.items() if isinstance(error, kind))
+
+
+def _give_back(lease: Lease, wait: float, reason: str) -> None:
+    """Release the lease, also when the database must be waited for: one that runs out counts as a crash, of which the
+    document is innocent. Raises LeaseLost, and the database's error when it stays away."""
+    for pause in (*GIVE_BACK_PAUSES, None):
+        try:
+            lease.release(wait=wait, reason=reason)
+            return
+        except (OperationalError, InterfaceError):
+            if pause is None or connection.in_atomic_block:
+                raise
+            connection.close()
+            time.sleep(pause)
 
 
 def _storage_failure(error: OSError) -> ProcessingFailed:
