@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers, status
@@ -25,7 +25,6 @@ from ragsite.api.problems import Problem
 from ragsite.api.throttling import UploadThrottle
 
 REFUSED_STATUS = {**UPLOAD_STATUS, "invalid_address": 400, "too_many_imports": 409}
-_OUTCOMES = {str(outcome): Count("items", filter=Q(items__outcome=outcome)) for outcome in ImportItem.Outcome}
 
 
 class ImportErrorSerializer(serializers.Serializer[Any]):
@@ -83,7 +82,7 @@ class NewImportSerializer(serializers.Serializer[Any]):
 
 def own_imports(request: Request) -> QuerySet[Import]:
     """The caller's, with how many files came to what."""
-    return Import.objects.for_user(caller(request)).annotate(**_OUTCOMES)
+    return Import.objects.for_user(caller(request)).counted()
 
 
 def _own_import(request: Request, pk: UUID) -> Import:

@@ -21,6 +21,11 @@ class ImportQuerySet(models.QuerySet["Import"]):
     def for_user(self, user: Any) -> "ImportQuerySet":
         return self.filter(owner=user)
 
+    def counted(self) -> "ImportQuerySet":
+        """With how many files came to what: ``created``, ``known``, ``refused``, ``left_out``."""
+        outcomes = ImportItem.Outcome
+        return self.annotate(**{str(one): models.Count("items", filter=Q(items__outcome=one)) for one in outcomes})
+
     def unfinished(self) -> "ImportQuerySet":
         return self.filter(status__in=Import.IN_WORK)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import logging
 import threading
 import time
@@ -233,6 +234,7 @@ def _unpack(archive: zipfile.ZipFile, member: Member, file: TemporaryUploadedFil
 def _temporary() -> Iterator[TemporaryUploadedFile]:
     """A file on its way in, gone afterwards unless it was moved into the storage."""
     file = TemporaryUploadedFile("import", None, 0, None)
+    fcntl.flock(file.fileno(), fcntl.LOCK_EX)  # unlocked when this process is killed: the sweep removes it then
     try:
         yield file
     finally:

@@ -137,9 +137,7 @@ def test_an_allowed_network_of_ones_own_is_too(settings):
     assert not addresses.is_allowed("10.2.2.3")
 
 
-@pytest.mark.parametrize(
-    "host", ["127.1", "2130706433", "0x7f000001", "localhost", "[::1]", "[::ffff:7f00:1]"]
-)
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "localhost", "[::1]", "[::ffff:7f00:1]"])
 def test_other_spellings_of_this_machine_are_seen_through(host, target):
     assert refusal(f"http://{host}/", target) == "forbidden_address"
 

@@ -1,5 +1,8 @@
-// Uploads: each file by itself, three at once, with its progress and what came of it.
+// Uploads: each file by itself, three at once, with its progress and what came of it; large ones in parts.
+import { ResumableUpload } from "./resumable.js";
+
 const AT_ONCE = 3;
+const IN_PARTS_FROM = 8 * 1024 * 1024;
 const form = document.getElementById("upload");
 const panel = document.getElementById("uploads");
 const list = document.getElementById("upload-list");
@@ -20,24 +23,31 @@ function fresh() {
 export function takeUploads(stored) {
   if (!form) return;
   onStored = stored;
-  const input = form.querySelector("input[type=file]");
-  const take = () => {
-    add([...input.files]);
-    input.value = "";
-  };
-  input.addEventListener("change", take);
-  if (input.files.length) take(); // chosen before this module was there
+  form.querySelectorAll("input[type=file]").forEach(watchInput);
   form.addEventListener("submit", (event) => event.preventDefault());
   clear.addEventListener("click", clearList);
   list.addEventListener("click", (event) => {
-    const button = event.target.closest(".upload-remove");
-    if (button) button.closest("li").remove();
+    event.target.closest(".upload-remove")?.closest("li").remove();
     panel.hidden = !list.children.length;
   });
   watchDrops();
   addEventListener("beforeunload", (event) => {
     if (running || waiting.length) event.preventDefault();
   });
+}
+
+function watchInput(input) {
+  const take = () => {
+    add([...input.files].filter(isShown));
+    input.value = "";
+  };
+  input.addEventListener("change", take);
+  if (input.files.length) take(); // chosen before this module was there
+}
+
+/** Not what hides in a folder: `.git`, `.DS_Store`. */
+function isShown(file) {
+  return !file.webkitRelativePath || !file.webkitRelativePath.split("/").some((part) => part.startsWith("."));
 }
 
 function watchDrops() {
@@ -59,8 +69,28 @@ function watchDrops() {
     event.preventDefault();
     depth = 0;
     veil.hidden = true;
-    add(event.dataTransfer.files);
+    filesOf(event.dataTransfer).then(add);
   });
+}
+
+/** What was dropped, with the files of folders. */
+async function filesOf(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.());
+  const plain = [...transfer.files]; // read now: after a pause the browser has forgotten it
+  if (!entries.some((entry) => entry?.isDirectory)) return plain;
+  return (await Promise.all(entries.filter(Boolean).map(filesBelow))).flat();
+}
+
+async function filesBelow(entry) {
+  if (entry.name.startsWith(".")) return [];
+  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // a hundred at a time
+    if (!some.length) return found;
+    found.push(...(await Promise.all(some.map(filesBelow))).flat());
+  }
 }
 
 function add(files) {
@@ -88,6 +118,12 @@ function next() {
 }
 
 function send({ file, row }) {
+  const unpack = file.name.toLowerCase().endsWith(".zip");
+  if (file.size >= IN_PARTS_FROM) sendInParts(file, row, unpack);
+  else sendAtOnce(file, row, unpack);
+}
+
+function sendAtOnce(file, row, unpack) {
   const body = new FormData();
   const collection = form.elements.collection;
   if (collection) body.append("collection", collection.value);
@@ -95,26 +131,62 @@ function send({ file, row }) {
   const request = new XMLHttpRequest();
   const bar = row.querySelector("progress");
   show(row, "working", "Uploading");
-  request.open("POST", form.dataset.api);
+  request.open("POST", unpack ? form.dataset.import : form.dataset.api);
   request.setRequestHeader("X-CSRFToken", form.elements.csrfmiddlewaretoken.value);
   request.upload.addEventListener("progress", (event) => {
     if (event.lengthComputable) bar.value = event.loaded / event.total;
     if (event.loaded === event.total) show(row, "working", "Storing");
   });
-  request.addEventListener("loadend", () => {
-    running -= 1;
-    finish(request, row);
-    next();
-  });
+  request.addEventListener("loadend", () => ended(request, row));
   request.send(body);
 }
 
+async function sendInParts(file, row, unpack) {
+  const bar = row.querySelector("progress");
+  const button = row.querySelector(".upload-pause");
+  const metadata = { filename: file.name };
+  if (form.elements.collection) metadata.collection = form.elements.collection.value;
+  if (unpack) metadata.unpack = "true";
+  show(row, "working", "Uploading");
+  const upload = new ResumableUpload(file, {
+    endpoint: form.dataset.uploads,
+    token: form.elements.csrfmiddlewaretoken.value,
+    metadata,
+    told(fraction, note) {
+      if (fraction !== null) bar.value = fraction;
+      show(row, "working", upload.paused ? "Paused" : note || (fraction < 1 ? "Uploading" : "Storing"));
+    },
+  });
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    if (upload.paused) upload.resume();
+    else upload.pause();
+    button.textContent = upload.paused ? "Go on" : "Pause";
+    show(row, "working", upload.paused ? "Paused" : "Uploading");
+  });
+  const answer = await upload.done;
+  button.hidden = true;
+  ended(answer, row);
+}
+
+function ended(answer, row) {
+  running -= 1;
+  finish(answer, row);
+  next();
+}
+
 function finish(request, row) {
-  if (request.status === 201 || request.status === 200) {
+  if (request.status === 202 || request.header?.("Upload-Import")) {
+    tally.done += 1;
+    show(row, "known", "Uploaded. Its files appear one after the other; see Imports.");
+    onStored();
+    return;
+  }
+  if (request.status === 201 || request.status === 200 || request.status === 204) {
     tally.done += 1;
     if (request.status === 200) show(row, "known", "Already in your library");
     else show(row, "done", "Uploaded");
-    onStored(JSON.parse(request.responseText));
+    onStored();
     return;
   }
   tally.refused += 1;
