@@ -121,13 +121,20 @@ def ask(request: HttpRequest, pk: UUID | None = None) -> HttpResponse:
     if too_often := _asks_too_often(request):
         return _refused(request, back(request, reverse("chat")), too_often, content)
     if shown:
+        _note_writing(shown, form.writing)
         return _ask(request, shown, content)
     choice = chosen_in(caller(request), request.POST)
     if choice.gone:
         messages.error(request, "What you chose is no longer in your library. Choose again what shall be asked.")
         return _to(request, back(request, reverse("chat")))
-    begun = services.create_conversation(owner=caller(request), scope=choice.scope(caller(request)))
+    begun = services.create_conversation(owner=caller(request), scope=choice.scope(caller(request)), **form.writing)
     return _ask(request, begun, content)
+
+
+def _note_writing(shown: Conversation, changes: dict[str, str]) -> None:
+    """Keep what was picked below the question for the next ones."""
+    if any(getattr(shown, name) != value for name, value in changes.items()):
+        services.update_conversation(conversation=shown, changes=changes)
 
 
 def _first_error(form: QuestionForm) -> str:

@@ -10,12 +10,17 @@ from ragsite.accounts.models import User
 
 
 class CollectionForm(forms.ModelForm):
-    """A collection's name."""
+    """A collection's name, and what a language model is told when it is asked."""
 
     class Meta:
         model = Collection
-        fields = ("name",)
-        widgets = {"name": forms.TextInput(attrs={"autofocus": True, "autocomplete": "off"})}
+        fields = ("name", "instructions")
+        widgets = {
+            "name": forms.TextInput(attrs={"autofocus": True, "autocomplete": "off"}),
+            "instructions": forms.Textarea(
+                attrs={"rows": 4, "placeholder": "Answer in formal German. You are the help desk of the HR department."}
+            ),
+        }
 
     def clean_name(self) -> str:
         name = self.cleaned_data["name"]

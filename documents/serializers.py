@@ -20,7 +20,7 @@ class CollectionSerializer(serializers.ModelSerializer[Collection]):
 
     class Meta:
         model = Collection
-        fields = ("id", "name", "document_count", "created_at", "updated_at")
+        fields = ("id", "name", "instructions", "document_count", "created_at", "updated_at")
         read_only_fields = ("created_at", "updated_at")
 
 

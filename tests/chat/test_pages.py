@@ -364,17 +364,46 @@ def test_what_a_model_or_a_document_says_never_becomes_a_script_a_picture_or_a_f
     seen = Tags(html)
     assert seen.names <= {"p", "a", "code", "strong", "br"}
     assert not any(name.startswith("on") for name in seen.attributes)
-    assert all(target.startswith(("#citation-", "https://")) for target in seen.attributes["href"])
+    assert all(target.startswith("#citation-") for target in seen.attributes["href"])
     assert all(target.startswith("citation-") for target in seen.attributes["data-cite"])
-    assert len(seen.attributes["class"]) == (3 if engine == "openai" else 4)
+    assert seen.attributes["class"].count("cite") == (3 if engine == "openai" else 4)
     assert "[7]" in html
 
 
-def test_links_of_a_model_tell_their_target_nothing_and_pictures_are_links(talk):
+def test_addresses_in_a_models_answer_are_text_to_be_copied(talk):
     message = said(talk, engine="openai")
-    html = answer_html(message, "[a](https://example.org) ![b](https://example.org/b.png)")
-    assert html.count('rel="noopener noreferrer nofollow"') == 2
-    assert "https://example.org/b.png" in html
+    html = answer_html(message, "[a](https://example.org/a) ![b](https://example.org/b.png) <https://example.org/c>")
+    assert Tags(html).names == {"p", "code"}
+    assert 'a <code class="address">https://example.org/a</code>' in html
+    assert 'b <code class="address">https://example.org/b.png</code>' in html
+    assert "https://example.org/c" in html
+
+
+@pytest.mark.parametrize("text", ["[1](https://evil.example/?q=secret)", "see [1]\n\n[1]: https://evil.example"])
+def test_a_marker_that_a_model_writes_as_a_link_leads_to_the_citation(text, talk, library):
+    message = said(talk, content=text, engine="openai")
+    cited(message, 1, library["rhine"])
+    seen = Tags(answer_html(message, text))
+    assert set(seen.attributes["href"]) == {f"#citation-{message.id}-1"}
+
+
+def test_claims_that_their_source_does_not_support_are_marked_where_they_end(talk):
+    text = "It is **long**. It is 99 km \ue000wide [1]. `It` is old."
+    message = said(talk, content=text, engine="openai")
+    end = text.index(" [1]")
+    message.support = {
+        "claims": 3,
+        "supported": 1,
+        "unsupported": [
+            {"start": 16, "end": end, "reason": "not_in_source"},
+            {"start": end + 6, "end": len(text), "reason": "no_source"},
+        ],
+    }
+    html = answer_html(message, text)
+    assert html.count('class="doubt"') == 2
+    assert "wide<span" in html
+    assert html.index("not in its source") < html.index("It</code>") < html.index("no source")
+    assert "\ue000" not in html
 
 
 def test_markdown_of_a_model_is_shown_and_stars_in_a_quote_stay_stars(talk):

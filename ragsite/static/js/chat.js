@@ -85,7 +85,15 @@ document.addEventListener("click", async (event) => {
   }
   const copy = event.target.closest("[data-copy]");
   if (copy) await copyAnswer(copy);
+  const address = event.target.closest(".answer .address");
+  if (address) await copyAddress(address);
 });
+
+/** Addresses in answers are no links: a document may have asked the model to write them. They can be copied. */
+async function copyAddress(address) {
+  await navigator.clipboard.writeText(address.textContent);
+  document.getElementById("chat-status").textContent = "The address is copied.";
+}
 
 async function copyAnswer(button) {
   await navigator.clipboard.writeText(button.closest(".answer").querySelector(".raw").value);
