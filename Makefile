@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all lint bench-answers
+.PHONY: run test test-all torture lint bench-answers fairness
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -22,6 +22,11 @@ lint: $(VENV)/requirements-dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# One file by one owner beside FILES by another, on a site of its own in a temporary folder.
+FILES ?= 1000
+fairness: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.load.fairness --files $(FILES)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ragsite needs Python 3.11 or newer; name one: make PYTHON=python3.12 run")'
