@@ -1,6 +1,6 @@
 """Which document is to replace which: the chains, read and changed by one transaction of an owner at a time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from django.db import connection
@@ -43,6 +43,13 @@ def current_version(owner_id: int, document: UUID) -> UUID | None:
     if Document.objects.filter(owner_id=owner_id, id=document).exists():
         return document
     return EarlierVersion.objects.filter(owner_id=owner_id, id=document).values_list("document_id", flat=True).first()
+
+
+def have_replaced(documents: Sequence[Document]) -> bool:
+    """Whether one of these, all of one owner, is processed and took another one's place."""
+    done = [document.id for document in documents if document.status == Document.Status.PROCESSED]
+    owner = documents[0].owner_id if documents else None
+    return bool(done) and EarlierVersion.objects.filter(owner=owner, document__in=done).exists()
 
 
 def take_out(owner_id: int, documents: Iterable[UUID]) -> None:

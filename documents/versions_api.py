@@ -11,9 +11,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from documents.api import OwnDocumentMixin, _shown
-from documents.replacing import CannotReplace, keep_both, replace_document
-from documents.serializers import DocumentSerializer
+from documents.models import Document
+from documents.replacing import CannotReplace, keep_both, replace_document, replaceable_by
+from documents.serializers import DocumentSerializer, UploadedSerializer
 from documents.services import DocumentGone
+from ragsite.accounts.callers import caller
 from ragsite.api.problems import Problem
 
 
@@ -22,6 +24,14 @@ class ReplaceSerializer(serializers.Serializer[Any]):
 
 
 class ReplaceView(OwnDocumentMixin, APIView):
+    @extend_schema(operation_id="documents_replaceable", responses=UploadedSerializer)
+    def get(self, request: Request, pk: UUID) -> Response:
+        """The document with the one of its name that it may replace, for uploads whose answer had no body."""
+        document = Document.objects.for_user(caller(request)).with_collections().filter(id=pk).first()
+        if document is None:
+            raise Http404
+        return Response(UploadedSerializer(document, context={"namesake": replaceable_by(document)}).data)
+
     @extend_schema(operation_id="documents_replace", request=ReplaceSerializer, responses=DocumentSerializer)
     def post(self, request: Request, pk: UUID) -> Response:
         """Have it take the place of another document, and of that one's collections, as soon as it is processed.

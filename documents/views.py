@@ -20,6 +20,7 @@ from documents.models import Chunk, Collection, Document
 from documents.queue.outlook import Outlook, forecasts, site_outlook
 from documents.queue.state import queue_of
 from documents.queue.why import remaining_words, why
+from documents.versions import have_replaced
 from documents.versions_views import offer_replacement, to_newer_version
 from documents.viewer import Passage, has_pictures, page_of, show_pages, show_text
 from ragsite.accounts.callers import caller
@@ -106,7 +107,10 @@ def progress(request: HttpRequest) -> HttpResponse:
     """The state of the rows named, swapped in place; it asks again as long as anything is in work."""
     ids = [value for value in request.GET.getlist("id")[:PAGE_SIZE] if _is_uuid(value)]
     rows = list(_own_documents(request).filter(id__in=ids)) if ids else []
-    return render(request, "documents/progress.html", {"rows": rows, **_in_work(request, rows)})
+    response = render(request, "documents/progress.html", {"rows": rows, **_in_work(request, rows)})
+    if have_replaced(rows):  # what they replaced is still shown in the list
+        response["HX-Trigger"] = "replaced"
+    return response
 
 
 def _is_uuid(value: str) -> bool:

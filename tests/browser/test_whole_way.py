@@ -194,6 +194,23 @@ def test_many_files_are_dropped_three_go_at_once_and_a_known_one_says_so(site: S
     assert page.evaluate("window.most") == 3
 
 
+def test_a_new_version_is_offered_and_takes_the_old_ones_place(site: Site, visit) -> None:
+    page = visit()
+    page.goto(f"{site.url}/library/")
+    files = page.locator("#upload input[type=file]")
+    files.set_input_files({"name": "tides.txt", "mimeType": "text/plain", "buffer": b"High water is at nine."})
+    row = page.locator(".row", has_text="tides.txt")
+    expect(row).to_contain_text("Ready")
+    files.set_input_files({"name": "tides.txt", "mimeType": "text/plain", "buffer": b"High water is at ten."})
+    offer = page.locator(".upload-row.is-offer")
+    expect(offer).to_contain_text("“tides.txt” is there already, from ")
+    expect(row).to_have_count(2)
+    offer.get_by_role("button", name="Replace it").click()
+    expect(row).to_have_count(1)
+    row.get_by_role("link", name="tides.txt", exact=True).click()
+    expect(page.locator(".text")).to_contain_text("at ten")
+
+
 def test_documents_are_found_filtered_renamed_collected_and_deleted(site: Site, visit) -> None:
     page = visit()
     page.goto(f"{site.url}/library/")

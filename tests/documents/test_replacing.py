@@ -276,6 +276,8 @@ def test_an_upload_names_what_it_may_replace_and_does_so_when_told(owner, old, a
     assert body["replaces"] is None
     candidate = body["replaces_candidate"]
     assert (candidate["id"], candidate["filename"]) == (str(old.id), "budget.md")
+    asked = client.get(f"/api/v1/documents/{body['id']}/replace").json()
+    assert asked["replaces_candidate"] == candidate
     accepted = client.post(f"/api/v1/documents/{body['id']}/replace", {"replaces": candidate["id"]})
     assert (accepted.status_code, accepted.json()["replaces"]) == (200, str(old.id))
     kept = client.post(f"/api/v1/documents/{body['id']}/replace", {"replaces": None}, format="json")
@@ -309,6 +311,7 @@ def test_strangers_documents_and_nonsense_are_refused(owner, stranger, old, api,
     mine = post(client).json()["id"]
     assert client.post(f"/api/v1/documents/{mine}/replace", {"replaces": str(theirs.id)}).status_code == 404
     assert client.post(f"/api/v1/documents/{theirs.id}/replace", {"replaces": str(old.id)}).status_code == 404
+    assert client.get(f"/api/v1/documents/{theirs.id}/replace").status_code == 404
     refused = client.post(f"/api/v1/documents/{mine}/replace", {"replaces": mine})
     assert (refused.status_code, refused.json()["code"]) == (409, "cannot_replace")
 

@@ -38,4 +38,5 @@ documents.addEventListener("change", (event) => {
 });
 document.addEventListener("htmx:afterSwap", (event) => event.detail.target === documents && showTicks());
 addEventListener("pageshow", showTicks);
+document.addEventListener("replaced", refresh); // a new version took the place of one that is shown
 takeUploads(refresh);

@@ -186,11 +186,44 @@ function finish(request, row) {
     tally.done += 1;
     if (request.status === 200) show(row, "known", "Already in your library");
     else show(row, "done", "Uploaded");
+    if (request.status !== 200) offerIfNamesake(row, request);
     onStored();
     return;
   }
   tally.refused += 1;
   show(row, "refused", reason(request));
+}
+
+async function offerIfNamesake(row, request) {
+  if (request.status === 201) return offer(row, JSON.parse(request.responseText));
+  const name = request.header?.("Upload-Document"); // sent in parts: its answer has no body
+  const response = name && (await fetch(`${form.dataset.api}/${name}/replace`).catch(() => null));
+  if (response?.ok) offer(row, await response.json());
+}
+
+/** Another document has this name: shall the new one take its place? Until somebody says so both stay. */
+function offer(row, { id, replaces_candidate: earlier }) {
+  if (!earlier) return;
+  const day = new Date(earlier.uploaded_at).toLocaleDateString(undefined, { day: "numeric", month: "long", year: "numeric" });
+  show(row, "offer", `“${earlier.filename}” is there already, from ${day}.`);
+  const choice = row.querySelector(".upload-choice");
+  choice.hidden = false;
+  choice.querySelector(".upload-keep").addEventListener("click", () => settle(row, "Uploaded; both are kept."));
+  choice.querySelector(".upload-replace").addEventListener("click", async () => {
+    const response = await fetch(`${form.dataset.api}/${id}/replace`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-CSRFToken": form.elements.csrfmiddlewaretoken.value },
+      body: JSON.stringify({ replaces: earlier.id }),
+    }).catch(() => null);
+    if (!response?.ok) return show(row, "offer", "That did not work. Try again in a moment.");
+    settle(row, "Uploaded; it takes the earlier one's place when it is ready.");
+    onStored();
+  });
+}
+
+function settle(row, note) {
+  row.querySelector(".upload-choice").hidden = true;
+  show(row, "known", note);
 }
 
 function reason(request) {
