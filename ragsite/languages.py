@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import cache
+from threading import Lock
 
 DEFAULT = "en"
 DETECTION_CHARACTERS = 4000
@@ -45,7 +46,12 @@ def detect(text: str) -> str:
     telling = sum(character >= _SCRIPTS_OF_FEW_LANGUAGES for character in letters)
     if len(letters) < (FEWEST_TELLING_LETTERS if 2 * telling > len(letters) else FEWEST_LETTERS):
         return ""
-    return _classifier()(sample)[0]
+    with _loading:  # documents are read in threads, and whoever came while the languages are set would get nonsense
+        classify = _classifier()
+    return classify(sample)[0]
+
+
+_loading = Lock()
 
 
 @cache

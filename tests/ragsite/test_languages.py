@@ -1,8 +1,12 @@
 """The language of a text, and the words of scripts without spaces."""
 
+import subprocess
+import sys
+
 import pytest
 
 from ragsite.languages import DETECTED, STEMMERS, detect, index_words
+from ragsite.layout import PROJECT_DIR
 
 SHORT = {
     "en": ["Where is the contract?", "The cat sat down."],
@@ -60,3 +64,13 @@ def test_every_language_with_a_stemmer_can_be_found_but_those_the_detector_does_
 def test_a_word_of_a_script_without_spaces_is_found_within_its_sentence(text: str, question: str) -> None:
     assert set(index_words(question).split()) <= set(index_words(text).split())
     assert len(index_words(question).split()) > 1
+
+
+def test_threads_that_ask_first_all_get_an_answer() -> None:
+    """Loading takes half a second, in which the next documents ask too."""
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor; from ragsite.languages import detect;"
+        "print(set(ThreadPoolExecutor(8).map(detect, ['The river carries more water than any other.'] * 8)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT_DIR, check=False)
+    assert told.stdout.strip() == "{'en'}", told.stderr
