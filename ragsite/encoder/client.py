@@ -20,8 +20,8 @@ Vectors = NDArray[np.float32]
 
 OWN_SERVER = "ragsite"
 """What our own server says in ``owned_by``."""
-LARGEST_REQUEST = 32
-"""Texts in a request: about a second's work, so that progress shows and little is lost with a connection."""
+LARGEST_REQUEST = 64
+"""Texts in a request: a second's work or two, so that progress shows and little is lost with a connection."""
 LARGEST_COUNT_REQUEST = 1000
 LARGEST_REQUEST_CHARACTERS = 2_000_000
 """At most 12 MB of JSON; our server takes 16."""

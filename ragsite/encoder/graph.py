@@ -1,8 +1,9 @@
 """Builds the ONNX graph of a BERT-like encoder with 8-bit products.
 
 Input ``input_ids`` (texts, tokens): texts of one length, so that no mask is needed; output ``embedding`` (texts,
-hidden), the mean over the tokens, normalised. The operators were chosen by speed on plain x86 cores (docs/decisions/0009-encoder-graph.md):
-``DynamicQuantizeMatMul`` with weights of 7 bits, and the standard's own ``Attention``.
+hidden), the mean over the tokens, normalised. The operators were chosen by speed on plain x86 cores
+(docs/decisions/0009-encoder-graph.md): ``DynamicQuantizeMatMul`` with weights of 7 bits, and the standard's own
+``Attention``.
 """
 
 from abc import ABC, abstractmethod
