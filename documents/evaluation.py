@@ -9,18 +9,22 @@ import hashlib
 import json
 import math
 import random
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from documents.models import Document
+from documents.question_types import question_type
 from documents.search import Hit, Mode, Scope
 from documents.search.ranking import rank
 from ragsite.embedding import encoder
 
 DEPTH = 10
+NAMES = {Mode.WORDS: "by words", Mode.MEANING: "by meaning", Mode.FUSED: "fused"}
 
 
 class SetIncomplete(Exception):
@@ -33,6 +37,8 @@ class Question:
 
     text: str
     spans: dict[UUID, tuple[tuple[int, int], ...] | None]
+    language: str = ""
+    type: str = ""
 
     def first_hit(self, hits: Sequence[Hit]) -> int | None:
         """The rank, from 1, of the first hit that covers an answer."""
@@ -60,14 +66,36 @@ class Score:
 
     @property
     def ndcg(self) -> float:
-        """With one relevant chunk a question, as the sets have: 1 / log2(rank + 1) (Järvelin and Kekäläinen, 2002)."""
-        return self._mean(1 / math.log2(rank_ + 1) for rank_ in self._found())
+        return self._mean(self.gains)
+
+    @property
+    def gains(self) -> list[float]:
+        """nDCG@10 of each question: 1 / log2(rank + 1) with one relevant chunk (Järvelin and Kekäläinen, 2002)."""
+        return [1 / math.log2(rank_ + 1) if rank_ else 0.0 for rank_ in self.ranks]
+
+    def of(self, places: Iterable[int]) -> "Score":
+        """The same of some of the questions."""
+        return Score([self.ranks[place] for place in places])
 
     def _found(self) -> Iterator[int]:
         return (rank_ for rank_ in self.ranks if rank_ is not None)
 
     def _mean(self, gains: Iterable[float]) -> float:
         return sum(gains) / len(self.ranks) if self.ranks else 0.0
+
+
+@dataclass
+class Run:
+    """A set asked in every mode, as far as it has come; ``seconds`` of each part of each search."""
+
+    scores: dict[Mode, Score] = field(default_factory=lambda: {mode: Score() for mode in Mode})
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds.setdefault(part, []).append(time.perf_counter() - started)
 
 
 def load_questions(folder: Path, owner_id: int, limit: int | None = None) -> list[Question]:
@@ -114,16 +142,21 @@ def _digest(folder: Path, path: str) -> bytes:
 def _question(entry: dict[str, Any], ids: dict[str, UUID]) -> Question:
     answers = entry.get("answers")
     spans = tuple((answer["start"], answer["end"]) for answer in answers) if answers else None
-    return Question(entry["question"], {ids[path]: spans for path in _paths(entry)})
+    text = entry["question"]
+    kind = entry.get("type") or question_type(text)
+    return Question(text, {ids[path]: spans for path in _paths(entry)}, entry.get("language", ""), kind)
 
 
-def evaluate(questions: Sequence[Question], owner_id: int) -> Iterator[dict[Mode, Score]]:
-    """Ask every question in every mode, within the set's own documents; yields the scores so far after each."""
+def evaluate(questions: Sequence[Question], owner_id: int) -> Iterator[Run]:
+    """Ask every question in every mode, within the set's own documents; yields the run so far after each."""
     documents = tuple({document for question in questions for document in question.spans})
     scope = Scope(owner_id, documents=documents)
-    scores = {mode: Score() for mode in Mode}
+    run = Run()
     for question in questions:
-        vector = encoder().embed_query(question.text)
-        for mode, score in scores.items():
-            score.ranks.append(question.first_hit(rank(scope, question.text, vector, DEPTH, mode)))
-        yield scores
+        with run.timed("the question's vector"):
+            vector = encoder().embed_query(question.text)
+        for mode, score in run.scores.items():
+            with run.timed(NAMES[mode]):
+                hits = rank(scope, question.text, vector, DEPTH, mode)
+            score.ranks.append(question.first_hit(hits))
+        yield run

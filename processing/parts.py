@@ -52,7 +52,7 @@ def _merged(text: str, spans: Sequence[Span], least: float) -> list[Span]:
             merged[-1] = (merged[-1][0], end)
         else:
             merged.append((start, end))
-    if len(merged) > 1 and _is_short(text, merged[-1], least):
+    if len(merged) > 1 and _is_short(text, merged[-1], least / 2):
         _, end = merged.pop()
         merged[-1] = (merged[-1][0], end)
     return merged

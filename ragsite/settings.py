@@ -202,6 +202,10 @@ PROCESSING_WAKE_LIMIT = 4
 EMBEDDING_BASE_URL = env("EMBEDDING_BASE_URL", default="")
 EMBEDDING_MODEL = env("EMBEDDING_MODEL", default="multilingual-e5-small")
 EMBEDDING_API_KEY = env("EMBEDDING_API_KEY", default="")
+RERANK_BASE_URL = env("RERANK_BASE_URL", default="")
+RERANK_MODEL = env("RERANK_MODEL", default="")
+RERANK_API_KEY = env("RERANK_API_KEY", default="")
+RERANK_TIMEOUT_SECONDS = env.float("RERANK_TIMEOUT_SECONDS", default=2)
 EMBEDDED_PARTS = env.int("RAGSITE_EMBEDDED_PARTS", default=8)  # of a chunk: its sentences; 1: one vector a chunk
 PROCESSING_PLACES = env.int("RAGSITE_WORKERS", default=4)  # as in ragsite.supervisor.site
 LLM_BASE_URL = env("LLM_BASE_URL", default="")

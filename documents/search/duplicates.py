@@ -17,8 +17,8 @@ class HasText(Protocol):
 Hit = TypeVar("Hit", bound=HasText)
 
 
-def duplicates_last(hits: Sequence[Hit]) -> list[Hit]:
-    """The hits in their order, those that repeat an earlier one behind all others.
+def duplicates_last(hits: Sequence[Hit], limit: int) -> list[Hit]:
+    """The first ``limit`` hits in their order, those that repeat an earlier one behind all others.
 
     Passages with different numbers are never duplicates: last year's report is not this year's.
     """
@@ -26,21 +26,22 @@ def duplicates_last(hits: Sequence[Hit]) -> list[Hit]:
     repeated: list[Hit] = []
     seen: list[set[str]] = []
     for hit in hits:
+        if len(first) == limit:
+            break
         words = set(_WORD.findall(hit.text.lower()))
         if any(_alike(words, earlier) for earlier in seen):
             repeated.append(hit)
         else:
             first.append(hit)
             seen.append(words)
-    return first + repeated
+    return (first + repeated)[:limit]
 
 
 def _alike(words: set[str], others: set[str]) -> bool:
-    shorter, longer = sorted((len(words), len(others)))
-    if shorter < ALIKE * longer or words.isdisjoint(others):
-        return words == others
-    differing = words ^ others
-    return len(words & others) >= ALIKE * len(words | others) and not any(map(_has_digit, differing))
+    common = len(words & others)
+    if common < ALIKE * (len(words) + len(others) - common):
+        return False
+    return not any(map(_has_digit, words ^ others))
 
 
 def _has_digit(word: str) -> bool:

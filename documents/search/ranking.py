@@ -10,7 +10,7 @@ from django.db import connection
 from numpy.typing import NDArray
 
 from documents.places import heading_path, place
-from documents.search import statement
+from documents.search import reranking, statement
 from documents.search.duplicates import duplicates_last
 from documents.search.fusion import FEW_WORDS, SMALL_SPREAD, WEIGHTS, Mode
 from documents.search.query import query_words
@@ -90,7 +90,9 @@ def rank(
     with connection.cursor() as cursor:
         cursor.execute(statement.SEARCH, _parameters(scope, query, vector, limit + SPARE, mode))
         hits = [_hit(row) for row in cursor.fetchall()]
-    return duplicates_last(hits)[:limit]
+    if mode is Mode.FUSED and reranking.is_configured():
+        hits = reranking.reranked(query, hits)
+    return duplicates_last(hits, limit)
 
 
 def _parameters(scope: Scope, query: str, vector: NDArray[np.float32] | None, limit: int, mode: Mode) -> dict[str, Any]:
@@ -113,6 +115,7 @@ def _parameters(scope: Scope, query: str, vector: NDArray[np.float32] | None, li
         "exact_up_to": statement.EXACT_UP_TO,
         "terms_read": statement.TERMS_READ,
         "terms_scored": statement.TERMS_SCORED,
+        "small_library": statement.SMALL_LIBRARY,
         "rows_by_terms": statement.ROWS_BY_TERMS,
         "paired": statement.PAIRED,
         "rows_by_pairs": statement.ROWS_BY_PAIRS,

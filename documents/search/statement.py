@@ -20,12 +20,14 @@ TERMS_READ = 64
 """Terms of a query that are looked at, from its beginning."""
 TERMS_SCORED = 32
 """The rarest of them, which are scored."""
-ROWS_BY_TERMS = 2000
-"""Chunks that single terms may bring in, by estimate: the rarest first, one always. Smaller libraries take all."""
-PAIRED = 6
+SMALL_LIBRARY = 2000
+"""Chunks up to which all are ranked that hold any of the terms."""
+ROWS_BY_TERMS = 1000
+"""Chunks that single terms may bring in, by estimate: the rarest first, one always."""
+PAIRED = 4
 """So many of the next terms bring in the chunks that hold two of them,"""
-ROWS_BY_PAIRS = 5000
-"""up to this many by estimate."""
+ROWS_BY_PAIRS = 2000
+"""up to this many by estimate: really two or three times as many, for words of one subject stand together."""
 RANK_OF_ONE_MATCH = 0.0608
 """ts_rank of a single occurrence (weight D): 0.1 · 6/π²."""
 TERM_SATURATION = 2.2
@@ -85,7 +87,7 @@ ranked AS (
 ),
 single AS MATERIALIZED (
   SELECT language, query::text, place FROM ranked, sampled
-  WHERE sampled.chunks <= %(rows_by_terms)s OR total <= %(rows_by_terms)s OR place = 1
+  WHERE sampled.chunks <= %(small_library)s OR total <= %(rows_by_terms)s OR place = 1
 ),
 rest AS (
   SELECT r.language, query, rows, place, row_number() OVER (PARTITION BY r.language ORDER BY place) AS nth
