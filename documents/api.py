@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from documents import services
+from documents.downloads import download
 from documents.filters import ORDERINGS, DocumentFilter
 from documents.models import Chunk, Collection, Document, DocumentText
 from documents.pages import NoSuchPage, page_picture, passage_boxes
@@ -250,19 +251,18 @@ class TextView(OwnDocumentMixin, APIView):
 
 
 class FileView(OwnDocumentMixin, APIView):
-    @extend_schema(operation_id="documents_file", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(
+        operation_id="documents_file",
+        parameters=[OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="`bytes=0-99`: a part of it.")],
+        responses={
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            (206, "application/octet-stream"): OpenApiTypes.BINARY,
+            416: None,
+        },
+    )
     def get(self, request: Request, pk: UUID) -> FileResponse:
-        """The file as it was uploaded; always a download, because it is a stranger's HTML as likely as not."""
-        document = self.own_document(request, pk)
-        try:
-            file = document.file.open()
-        except FileNotFoundError as error:
-            raise Problem(404, "file_missing", "The file is gone from the storage. Upload it again.") from error
-        response = FileResponse(
-            file, as_attachment=True, filename=document.filename, content_type="application/octet-stream"
-        )
-        response["Cache-Control"] = "private, no-cache"
-        return response
+        """The file as it was uploaded, or a range of its bytes."""
+        return download(self.own_document(request, pk), request.headers.get("Range", ""))
 
 
 class PageView(OwnDocumentMixin, APIView):

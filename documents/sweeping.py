@@ -43,9 +43,12 @@ def sweep_files() -> int:
 
 def _folders() -> Iterator[tuple[int, list[UUID]]]:
     """Owners and the ids of the documents that have a folder."""
-    if not default_storage.exists(""):
-        return
-    for owner in default_storage.listdir("")[0]:
+    with contextlib.suppress(FileNotFoundError):  # nothing was ever stored
+        yield from _folders_of(default_storage.listdir("")[0])
+
+
+def _folders_of(owners: list[str]) -> Iterator[tuple[int, list[UUID]]]:
+    for owner in owners:
         if owner.isdecimal():
             yield int(owner), [UUID(name) for name in default_storage.listdir(owner)[0]]
 

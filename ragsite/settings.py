@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ragsite.databases import database_from_url
 from ragsite.environment import SettingsEnv, read_dotenv
+from ragsite.files import storage_from_url
 from ragsite.language_models import named_models
 from ragsite.layout import PROJECT_DIR, Layout
 
@@ -132,11 +133,12 @@ CACHES = {
     }
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+LOCAL_STORAGE = {
+    "BACKEND": "django.core.files.storage.FileSystemStorage",
+    "OPTIONS": {"location": LAYOUT.files_dir, "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
+}
 STORAGES = {
-    "default": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": LAYOUT.files_dir, "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
-    },
+    "default": storage_from_url(env("RAGSITE_STORAGE_URL", default=""), LOCAL_STORAGE),
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if TESTING or DEBUG

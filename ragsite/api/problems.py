@@ -28,6 +28,8 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from sqlalchemy.exc import TimeoutError as PoolTimeout  # of django-db-connection-pool
 
+from ragsite.files import StorageUnavailable
+
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
@@ -99,14 +101,21 @@ def as_problem(exc: BaseException) -> Problem | None:
             return Problem(
                 507, "disk_full", "The disk is full, nothing was stored. Tell an administrator; try again later."
             )
-        case OperationalError() | InterfaceError() | PoolTimeout():
-            detail = "The database is restarting or overloaded. Try again in a few seconds."
-            return Problem(503, "database_unavailable", detail, headers={"Retry-After": "3"})
+        case OperationalError() | InterfaceError() | PoolTimeout() | StorageUnavailable():
+            return _away(exc)
         case exceptions.ValidationError():
             return _validation_problem(exc)
         case exceptions.APIException():
             return _api_problem(exc)
     return None
+
+
+def _away(exc: BaseException) -> Problem:
+    if isinstance(exc, StorageUnavailable):
+        detail = "The file storage cannot be reached at the moment. Try again in a few seconds."
+        return Problem(503, "storage_unavailable", detail, headers={"Retry-After": "5"})
+    detail = "The database is restarting or overloaded. Try again in a few seconds."
+    return Problem(503, "database_unavailable", detail, headers={"Retry-After": "3"})
 
 
 def _api_problem(exc: exceptions.APIException) -> Problem:

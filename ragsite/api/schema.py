@@ -31,6 +31,7 @@ DESCRIPTIONS = {
     "412": "`Tus-Resumable: 1.0.0` is missing.",
     "413": "The body is too large.",
     "415": "The body has a type that is not understood here.",
+    "416": "The file has no such range.",
     "422": "It cannot be worked with; or the Idempotency-Key was used for another request.",
     "460": "The bytes do not match their checksum.",
     "429": "Too many requests; `Retry-After` says when to go on.",
