@@ -84,7 +84,7 @@ def test_a_clear_difference_is_significant_and_chance_is_not():
     assert clear.is_significant
     assert 0.2 < clear.low < 0.3 < clear.high < 0.4
     assert not paired_bootstrap([1.0, 0.0, 1.0], [0.0, 1.0, 0.5]).is_significant
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         paired_bootstrap([1.0], [1.0, 0.0])
 
 
