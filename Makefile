@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint bench-answers fairness
+.PHONY: run test test-all torture lint eval bench-search bench-answers fairness
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -22,6 +22,16 @@ lint: $(VENV)/requirements-dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# How long a search takes in libraries of 1,000 to SIZE chunks, on a site of its own in a temporary folder.
+SIZE ?= 100000
+bench-search: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.load.searching $(SIZE)
+
+# How well search finds what answers, on the sets of ../shared/data; LIMIT=500 asks a sample of each.
+SETS ?= squad jaquad sec10q
+eval: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.quality.tables $(SETS) $(if $(LIMIT),--limit $(LIMIT))
 
 # One file by one owner beside FILES by another, on a site of its own in a temporary folder.
 FILES ?= 1000

@@ -23,6 +23,7 @@ import numpy as np
 
 from ragsite.layout import PROJECT_DIR
 from tests.instance import Instance
+from tests.quality.tables import made_folder
 
 SET = PROJECT_DIR.parent / "shared" / "data" / "squad"
 SMALL, LARGE = 1000, 100_000
@@ -40,21 +41,12 @@ def main() -> None:
     if not SET.is_dir():
         sys.exit(f"{SET} is not here: the library is made of its documents.")
     with tempfile.TemporaryDirectory(prefix="ragsite-bench-") as folder:
-        _borrow_model(Path(folder))
-        site = Instance(Path(folder) / "site", RAGSITE_THROTTLE="off", DJANGO_SETTINGS_MODULE="ragsite.settings")
+        site = Instance(made_folder(Path(folder)), RAGSITE_THROTTLE="off", DJANGO_SETTINGS_MODULE="ragsite.settings")
         try:
             site.wait_until_ready()
             _measure_all(site, sorted({SMALL, min(LARGE, size), size}))
         finally:
             site.end()
-
-
-def _borrow_model(folder: Path) -> None:
-    """The model that has been made in the checkout, if it has."""
-    made = PROJECT_DIR / "var" / "models"
-    (folder / "site").mkdir()
-    if made.is_dir():
-        (folder / "site" / "models").symlink_to(made, target_is_directory=True)
 
 
 def _measure_all(site: Instance, sizes: Sequence[int]) -> None:
