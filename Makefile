@@ -38,6 +38,11 @@ FILES ?= 1000
 fairness: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m tests.load.fairness --files $(FILES)
 
+lint: $(VENV)/requirements-dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ragsite needs Python 3.11 or newer; name one: make PYTHON=python3.12 run")'
 	$(PYTHON) -m venv $(VENV)

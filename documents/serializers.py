@@ -69,8 +69,7 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
         return [str(membership.collection_id) for membership in document.memberships.all()]
 
     def get_remaining_seconds(self, document: Document) -> float | None:
-        remaining = self._forecast(document).remaining
-        return None if remaining is None else round(remaining, 1)
+        return self._forecast(document).remaining
 
     def get_ready_at(self, document: Document) -> datetime | None:
         return self._forecast(document).ready_at

@@ -168,7 +168,7 @@ class Outlook:
         known = [value for value in seconds if value is not None]
         if self.stalled or len(known) < len(seconds):
             return None
-        return max(at_least, sum(known) / self.places)
+        return round(max(at_least, sum(known) / self.places), 1)
 
     def _extreme(self, choose: Any, name: str) -> float:
         found = [value for line in self.lines.values() if (value := getattr(line, name)) is not None]
@@ -246,10 +246,10 @@ def _forecast(
     outlook: Outlook, owner_id: int, status: str, leased: bool, own: float | None, due: datetime, older: int, newer: int
 ) -> Forecast:
     if leased:
-        return Forecast(own)
+        return Forecast(None if own is None else round(own, 1))
     before = min(older + newer, 2 * min(older, newer) if status == Document.Status.UPLOADED else 2 * older)
     ahead, begins = outlook.until_begun(owner_id, before)
     if begins is None or own is None:
         return Forecast(None, ahead)
     backing_off = (due - timezone.now()).total_seconds()
-    return Forecast(max(begins, backing_off) + own, ahead)
+    return Forecast(round(max(begins, backing_off) + own, 1), ahead)
