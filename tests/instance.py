@@ -25,9 +25,9 @@ PROCESSES = {
 }
 
 
-def until(condition: Callable[[], object]) -> bool:
+def until(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
     """Whether the condition came true in time; generous, because the machine may be busy."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -1,5 +1,6 @@
 """How much of a request's body is taken: a little from anybody, files from those who have signed in."""
 
+import contextlib
 import fcntl
 import time
 from collections.abc import Callable
@@ -63,7 +64,12 @@ class BoundedUploadHandler(TemporaryFileUploadHandler):
         if self.received > upload_limit():
             self.file.close()  # removes it
             raise UploadTooLarge()
-        return super().receive_data_chunk(raw_data, start)
+        try:
+            return super().receive_data_chunk(raw_data, start)
+        except OSError:
+            with contextlib.suppress(OSError):  # what is still in its buffer has no room either
+                self.file.close()
+            raise
 
 
 def was_left(path: Path) -> bool:

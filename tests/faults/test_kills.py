@@ -4,15 +4,13 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from ragsite.layout import PROJECT_DIR, Layout
+from ragsite.layout import PROJECT_DIR
 from tests.instance import PROCESSES, Instance, until
 
 SHARED = PROJECT_DIR.parent / "shared" / "data"
@@ -38,25 +36,6 @@ for d in Document.objects.all():
         wrong.append([d.filename, d.status, d.chunk_count, len(chunks), vectors])
 print(json.dumps(wrong))
 """
-
-
-@pytest.fixture
-def site(built_model: None, layout: Layout) -> Iterator[Instance]:
-    with tempfile.TemporaryDirectory(prefix="ragsite-") as folder:
-        (Path(folder) / "models").symlink_to(layout.models_dir.resolve())
-        instance = Instance(Path(folder), RAGSITE_LEASE_SECONDS="8", RAGSITE_WORKERS="2")
-        try:
-            yield instance.wait_until_ready()
-        finally:
-            instance.end()
-
-
-@pytest.fixture
-def client(site: Instance) -> Iterator[httpx.Client]:
-    token = site.manage("create_token", "admin", "--name", "test").stdout.strip()
-    headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{site.port}", headers=headers, timeout=60) as made:
-        yield made
 
 
 def made_files(folder: Path) -> list[Path]:

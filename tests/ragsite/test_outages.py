@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import InterfaceError, OperationalError
 from psycopg2.errors import DiskFull
 
@@ -38,10 +39,23 @@ def test_a_full_disk_while_the_upload_comes_in_is_told(owner, api, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("django.core.files.uploadhandler.TemporaryFileUploadHandler.new_file", full)
-    from django.core.files.uploadedfile import SimpleUploadedFile
-
     response = api(owner).post("/api/v1/documents", {"file": SimpleUploadedFile("a.txt", b"x")}, format="multipart")
     assert (response.status_code, response.json()["code"]) == (507, "disk_full")
+
+
+def test_a_disk_that_fills_up_while_a_file_arrives_leaves_nothing_of_it(owner, api, monkeypatch, settings, tmp_path):
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path
+    arrived = []
+
+    def full(self, raw_data, start):
+        arrived.extend(tmp_path.iterdir())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("django.core.files.uploadhandler.TemporaryFileUploadHandler.receive_data_chunk", full)
+    response = api(owner).post("/api/v1/documents", {"file": SimpleUploadedFile("a.txt", b"x")}, format="multipart")
+    assert (response.status_code, response.json()["code"]) == (507, "disk_full")
+    assert arrived
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_of_the_database_is_told_as_one(owner, api, monkeypatch):

@@ -16,6 +16,7 @@ from redis import Redis
 
 from chat.models import Message
 from documents import sweeping
+from documents.importing.models import Import
 from documents.models import Document
 from documents.vectors import model_names
 from ragsite.api import uploads
@@ -124,11 +125,10 @@ def counts() -> dict[str, Any]:
 # --- Files ----------------------------------------------------------------------------------------------------------
 def _files() -> Iterator[str]:
     """Each document has its one file with the content that came, and beside it finished pictures of pages at most."""
-    known = {}
+    known = {f"{owner}/{job}" for owner, job in Import.objects.values_list("owner_id", "id")}
     for document in Document.objects.all():
-        folder = f"{document.owner_id}/{document.id}"
-        known[folder] = document
-        yield from _of_document(document, folder)
+        known.add(folder_of(document))
+        yield from of_document(document)
     for owner in default_storage.listdir("")[0]:
         for name in default_storage.listdir(owner)[0]:
             if f"{owner}/{name}" not in known:
@@ -137,7 +137,12 @@ def _files() -> Iterator[str]:
         yield f"{len(left)} uploads that broke off were left: {left[:3]}"
 
 
-def _of_document(document: Document, folder: str) -> Iterator[str]:
+def folder_of(document: Document) -> str:
+    return f"{document.owner_id}/{document.id}"
+
+
+def of_document(document: Document) -> Iterator[str]:
+    folder = folder_of(document)
     if not default_storage.exists(document.file.name or ""):
         yield f"{document.filename} has no file"
         return

@@ -15,13 +15,13 @@ from ragsite.embedded.program import accepts
 from ragsite.layout import Layout
 from tests.instance import Instance, descendants
 
-LONGEST_RECOVERY_SECONDS = 90
+LONGEST_RECOVERY_SECONDS = 240
+"""The supervisor's pause grows to 30 s for what dies again and again, and it may be killed again while it starts."""
 FROZEN_SECONDS = 12
 """Longer than a lease: another worker has taken the document when this one wakes up."""
 
 KINDS = {
-    "worker": 3,
-    "worker's child": 4,
+    "worker": 5,
     "worker frozen": 1,
     "web": 2,
     "web's child": 3,
@@ -33,7 +33,7 @@ KINDS = {
     "postgres's child": 2,
     "upkeep": 2,
 }
-"""How often each is chosen. A child is one process of several: that of a task, a request, a file, a connection."""
+"""How often each is chosen. A child is one process of several: that of requests, a file, a connection."""
 
 
 class Killer:

@@ -110,16 +110,16 @@ class Person:
 
     # --- What people do -----------------------------------------------------------------------------------------------
     def upload(self) -> None:
-        self._send(make_file(self.chance))
+        self.send(make_file(self.chance))
 
     def upload_again(self) -> None:
         """The same content: the document that is there."""
         if document := self.any_document():
             file = self.ledger.documents[document]
-            if (found := self._send(file)) not in {document, None}:
+            if (found := self.send(file)) not in {document, None}:
                 self.wrong.append(f"{file.name} is two documents: {document} and {found}")
 
-    def _send(self, file: File) -> str | None:
+    def send(self, file: File) -> str | None:
         key = str(uuid.uuid4())
         self.ledger.doubtful.append(file.name)
         answer = self.call("POST", "/api/v1/documents", key=key, files={"file": (file.name, file.content)})
@@ -134,7 +134,7 @@ class Person:
         """A new version under the same name, then the old one goes."""
         if document := self.any_document():
             old, new = self.ledger.documents[document], make_file(self.chance)
-            if self._send(File(old.name, new.content, new.word)):
+            if self.send(File(old.name, new.content, new.word)):
                 self.remove(document)
 
     def break_off(self) -> None:
