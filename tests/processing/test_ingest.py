@@ -4,6 +4,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from documents.models import Collection, Document
+from processing import ingesting
 from processing.ingesting import files_below
 from ragsite.accounts.models import User
 from ragsite.first_start import ensure_first_administrator
@@ -85,3 +86,26 @@ def test_questions_for_evaluate_are_left_out_and_told_but_taken_when_named(owner
     assert [document.filename for document in Document.objects.all()] == ["a.md"]
     call_command("ingest", str(questions), owner="owner")
     assert Document.objects.get(filename="questions.jsonl").status == "processed"
+
+
+def test_an_interruption_while_files_are_uploaded_says_how_to_go_on_and_nothing_is_uploaded_twice(
+    owner, folder, monkeypatch, capsys
+):
+    upload = ingesting.upload_document
+    uploaded = []
+
+    def interrupted(**values):
+        if len(uploaded) == 1:
+            raise KeyboardInterrupt
+        uploaded.append(values["filename"])
+        return upload(**values)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as ended:
+        patched.setattr(ingesting, "upload_document", interrupted)
+        call_command("ingest", str(folder), owner="owner")
+    assert ended.value.code == 130
+    assert "run the same command again" in capsys.readouterr().err
+    first = Document.objects.get()
+    call_command("ingest", str(folder), owner="owner")
+    assert "1 new, 2 already there" in capsys.readouterr().out
+    assert Document.objects.get(id=first.id).file.name == first.file.name
