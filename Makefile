@@ -18,11 +18,6 @@ test-all: lint
 bench-answers: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m pytest -s -m slow tests/chat/test_live.py
 
-lint: $(VENV)/requirements-dev.stamp
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-
 # How long a search takes in libraries of 1,000 to SIZE chunks, on a site of its own in a temporary folder.
 SIZE ?= 100000
 bench-search: $(VENV)/requirements-dev.stamp
