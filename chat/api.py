@@ -104,7 +104,7 @@ def own_message(request: Request, pk: UUID) -> Message:
     return message
 
 
-def _named(values: dict[str, Any], *names: str) -> dict[str, Any]:
+def named(values: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: values[name] for name in names if name in values}
 
 
@@ -135,7 +135,7 @@ class ConversationListView(generics.ListAPIView[Conversation]):
         form.is_valid(raise_exception=True)
         scope = given_scope(request, form.validated_data)
         conversation = services.create_conversation(
-            owner=caller(request), scope=scope, **_named(form.validated_data, "title", "language_model", "style")
+            owner=caller(request), scope=scope, **named(form.validated_data, "title", "language_model", "style")
         )
         return Response(shown(request, conversation), status=status.HTTP_201_CREATED)
 
@@ -231,7 +231,7 @@ class MessageListView(generics.GenericAPIView[Message]):
                 conversation=conversation,
                 content=form.validated_data["content"],
                 scope=scope,
-                **_named(form.validated_data, "style", "language_model"),
+                **named(form.validated_data, "style", "language_model"),
                 within=partial(_keep, claim) if claim else None,
             )
             return respond(request, following.follow_log(asked.answer.log), seat)

@@ -3,10 +3,13 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import exceptions
 from rest_framework.request import Request
@@ -19,9 +22,10 @@ from chat.answers.events import Event
 from chat.answers.following import follow_log, last_event
 from chat.answers.question import Question
 from chat.answers.running import RunningAnswer, StopReason
-from chat.api import EVENT_STREAM, STATUS_OF_FAILURE, event_stream
+from chat.api import EVENT_STREAM, STATUS_OF_FAILURE, event_stream, named
 from chat.engines import Turn
 from chat.openai_serializers import ChatCompletionSerializer, ModelListSerializer, ModelSerializer
+from chat.scopes import instructions_for
 from chat.seats import seated
 from documents.models import Collection
 from documents.search import Scope
@@ -102,14 +106,15 @@ class ChatCompletionsView(OpenAIView):
         form.is_valid(raise_exception=True)
         wanted = form.validated_data
         scope = scope_of_model(request, wanted["model"])
-        question = question_of(wanted["messages"], scope)
+        question = replace(question_of(wanted["messages"], scope), **named(wanted, "language_model", "style"))
+        site = request.build_absolute_uri("/")
         with seated(caller(request).pk) as seat:
             answer = begin(caller(request).pk, question)
             release_connection()
             if not wanted["stream"]:
-                return Response(completion(answer, wanted["model"]))
+                return Response(completion(answer, wanted["model"], site))
             options = wanted.get("stream_options") or {}
-            chunks = streamed(answer, wanted["model"], bool(options.get("include_usage")))
+            chunks = streamed(answer, wanted["model"], site, bool(options.get("include_usage")))
             return event_stream(chunks, seat)
 
 
@@ -133,7 +138,8 @@ def _collection_id(model: str) -> UUID | None:
 
 def question_of(messages: Sequence[dict[str, str]], scope: Scope) -> Question:
     """The last message is the question, those before are the conversation, system messages are instructions."""
-    instructions = "\n\n".join(m["content"] for m in messages if m["role"] in ("system", "developer"))
+    given = [m["content"] for m in messages if m["role"] in ("system", "developer")]
+    instructions = "\n\n".join(filter(None, [instructions_for(scope), *given]))
     turns = [Turn(m["role"], m["content"]) for m in messages if m["role"] in ("user", "assistant")]
     if not turns or turns[-1].role != "user" or not turns[-1].content.strip():
         raise exceptions.ValidationError({"messages": "The last message must be the user's, and not empty."})
@@ -150,38 +156,39 @@ def begin(owner_id: int, question: Question) -> RunningAnswer:
     return answer
 
 
-def completion(answer: RunningAnswer, model: str) -> Answered:
+def completion(answer: RunningAnswer, model: str, site: str) -> Answered:
     """The whole answer. Raises Problem."""
     last = last_event(follow_log(answer.log))
     if last.name == events.ERROR:
         code = last.data["code"]
         raise Problem(STATUS_OF_FAILURE.get(code, 500), code, last.data["detail"])
     message = last.data["message"]
-    content = {"role": "assistant", "content": message["content"], "annotations": annotations(message)}
-    choice = {"index": 0, "message": content, "finish_reason": "stop", "logprobs": None}
+    content = {"role": "assistant", "content": message["content"], "annotations": annotations(message, site)}
+    content["refusal"] = None
+    choice = {"index": 0, "message": content, "finish_reason": message["finish_reason"], "logprobs": None}
     head = _head(answer, model, "chat.completion")
-    return {**head, "choices": [choice], "usage": usage(message)}
+    return {**head, "choices": [choice], "usage": usage(message), "support": message["support"]}
 
 
-def streamed(answer: RunningAnswer, model: str, include_usage: bool) -> Iterator[bytes]:
+def streamed(answer: RunningAnswer, model: str, site: str, include_usage: bool) -> Iterator[bytes]:
     """The answer as chunks. A client that goes away ends it, because nobody else can ever read it."""
     head = _head(answer, model, "chat.completion.chunk")
     try:
         yield _chunk(head, {"role": "assistant", "content": ""})
         for batch in follow_log(answer.log):
-            yield b"".join(_chunks(head, batch, include_usage)) or events.HEARTBEAT
+            yield b"".join(_chunks(head, batch, site, include_usage)) or events.HEARTBEAT
     finally:
         answer.stop.set(StopReason.STOPPED)
     yield b"data: [DONE]\n\n"
 
 
-def _chunks(head: Answered, batch: Sequence[Event], include_usage: bool) -> Iterator[bytes]:
+def _chunks(head: Answered, batch: Sequence[Event], site: str, include_usage: bool) -> Iterator[bytes]:
     for event in batch:
         if event.name == events.TOKEN:
             yield _chunk(head, {"content": event.data["text"]})
         elif event.name == events.DONE:
             message = event.data["message"]
-            yield _chunk(head, {"annotations": annotations(message)}, "stop")
+            yield _chunk(head, {"annotations": annotations(message, site)}, message["finish_reason"])
             if include_usage:
                 yield _data({**head, "choices": [], "usage": usage(message)})
         elif event.name == events.ERROR:
@@ -200,20 +207,22 @@ def _data(body: Answered) -> bytes:
     return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
 
 
-def annotations(message: Answered) -> list[Answered]:
+def annotations(message: Answered, site: str) -> list[Answered]:
     """Citations: where their marker stands in the text, as OpenAI has it, and where it points, as this site has it."""
-    return [_annotation(message["content"], citation) for citation in message["citations"]]
+    return [_annotation(message["content"], citation, site) for citation in message["citations"]]
 
 
-def _annotation(content: str, citation: Answered) -> Answered:
+def _annotation(content: str, citation: Answered, site: str) -> Answered:
+    """Its address is that of the passage in the document's page: a click in the client opens it."""
     marker = f"[{citation['marker']}]"
     start = max(content.find(marker), 0)
     place = {"start_index": start, "end_index": start + len(marker)}
-    url = f"/api/v1/documents/{citation['document'] or citation['replaced_by']}"
-    title = ", ".join(filter(None, [citation["filename"], citation["place"]]))
+    page = {"page": citation["page"]} if citation["page"] else {}
+    passage = urlencode({"start": citation["start"], "end": citation["end"], **page})
+    url = f"{site.rstrip('/')}{reverse('library-document', args=[citation['document']])}?{passage}"
     return {
         "type": "url_citation",
-        "url_citation": {"url": url, "title": title, **place},
+        "url_citation": {"url": url, "title": citation["filename"], **place},
         "citation": citation,
     }
 

@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from chat.serializers import WritingSerializer
 from chat.services import LONGEST_QUESTION
 
 
@@ -36,8 +37,11 @@ class StreamOptionsSerializer(serializers.Serializer):
     include_usage = serializers.BooleanField(default=False)
 
 
-class ChatCompletionSerializer(serializers.Serializer):
-    """Other parameters (temperature, tools, …) are taken and passed by."""
+class ChatCompletionSerializer(WritingSerializer):
+    """Other parameters (temperature, tools, …) are taken and passed by.
+
+    ``language_model`` and ``style`` are this site's own; OpenAI's client sends them as ``extra_body``.
+    """
 
     model = serializers.CharField(max_length=200, help_text="`ragsite`, or `ragsite/COLLECTION_ID`.")
     messages = ChatMessageSerializer(many=True, allow_empty=False)

@@ -137,4 +137,4 @@ def unstored_answer(identifier: UUID, owner_id: int, draft: Draft) -> dict[str, 
     message = Message(id=identifier, owner_id=owner_id, role=Message.Role.ASSISTANT)
     draft.note_time("total")
     _fill(message, draft)
-    return message_json(message, draft.text, draft.citations)
+    return {**message_json(message, draft.text, draft.citations), "finish_reason": draft.finish_reason or "stop"}

