@@ -6,13 +6,16 @@ the claim is given back, so that what failed (invalid input, a conflict, a fault
 
 import hashlib
 import json
+import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db import IntegrityError
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
 from django.http import HttpResponseBase, QueryDict
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -20,6 +23,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from sqlalchemy.exc import TimeoutError as PoolTimeout  # of django-db-connection-pool
 
 from ragsite import lifeline
 from ragsite.accounts.callers import caller
@@ -30,6 +34,10 @@ HEADER = "Idempotency-Key"
 PARAMETER = OpenApiParameter(
     HEADER, str, OpenApiParameter.HEADER, description="Sent again with the same body, it gives the first result again."
 )
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+RELEASE_PAUSES = (0.5, 1, 2, 4, 8, 16, 32)
+"""Seconds before each try to give a claim back when the database is away."""
+logger = logging.getLogger(__name__)
 Handler = Callable[..., HttpResponseBase]
 
 
@@ -82,13 +90,33 @@ def _run(held: Claim, handler: Handler, view: APIView, request: Request, *args: 
     try:
         response = handler(view, request, *args, **kwargs)
     except BaseException:
-        held.release()
+        _give_back(held)
         raise
     if isinstance(response, Response) and 200 <= response.status_code < 300 and not held.row.finished:
         held.finish(response.status_code, response.data)
     elif not held.row.finished:
-        held.release()
+        _give_back(held)
     return response
+
+
+def _give_back(held: Claim) -> None:
+    """Release the claim, later where the database is away: else a repetition would be told that the first one runs."""
+    try:
+        held.release()
+    except DATABASE_AWAY:
+        threading.Thread(target=_release_later, args=[held], name="idempotency", daemon=True).start()
+
+
+def _release_later(held: Claim) -> None:
+    for pause in RELEASE_PAUSES:
+        time.sleep(pause)
+        try:
+            held.release()
+            return
+        except DATABASE_AWAY as error:
+            logger.warning("an idempotency key is still claimed: %s", error)
+        finally:
+            connection.close()
 
 
 def _replay(request: Request, row: IdempotencyKey, *args: Any, **kwargs: Any) -> Response:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from ragsite.accounts.models import IdempotencyKey
@@ -141,6 +141,26 @@ def test_a_claim_of_a_process_that_is_known_to_be_gone_is_taken_over_at_once(cli
     assert send(client).status_code == 409
     monkeypatch.setattr("ragsite.lifeline.has_ended", lambda mark: True)
     assert send(client).json() == {"number": 2}
+
+
+def test_a_claim_that_the_database_could_not_take_back_is_given_back_later(client, monkeypatch):
+    """Else a repetition would wait for five minutes for a request that has failed."""
+    from ragsite.api import idempotency
+
+    real, tries, over = idempotency.Claim.release, [], threading.Event()
+
+    def away_twice(claim):
+        tries.append(claim)
+        if len(tries) < 3:
+            raise OperationalError("the database system is starting up")
+        over.set()
+
+    monkeypatch.setattr(idempotency.Claim, "release", away_twice)
+    monkeypatch.setattr(idempotency, "RELEASE_PAUSES", (0, 0, 0))
+    assert send(client, {"fail": "fault"}).status_code == 500
+    assert over.wait(30)
+    real(tries[0])
+    assert not IdempotencyKey.objects.exists()
 
 
 def test_of_two_that_would_take_over_one_does(client, monkeypatch):
