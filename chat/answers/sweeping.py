@@ -45,7 +45,7 @@ def bury_if_dead(answer: Message) -> bool:
 def _is_dead(answer: Message) -> bool:
     """Whether its last sign of life is of a process that is gone, or it gave none for long. Raises RedisError."""
     sign = streams.redis().get(streams.alive_key(answer.id))
-    if sign is not None:
+    if isinstance(sign, bytes):
         return streams.is_last_sign(sign)
     return answer.created_at < timezone.now() - YOUNG and _is_silent(answer.id)
 
