@@ -110,7 +110,7 @@ def load_questions(folder: Path, owner_id: int, limit: int | None = None) -> lis
     entries = [entry for entry in map(json.loads, lines) if entry.get("answerable", True)]
     if limit and limit < len(entries):
         entries = random.Random(0).sample(entries, limit)  # noqa: S311
-    ids = _library(folder, owner_id, {path for entry in entries for path in _paths(entry)})
+    ids = documents_of(folder, owner_id, {path for entry in entries for path in _paths(entry)})
     return [_question(entry, ids) for entry in entries]
 
 
@@ -118,7 +118,7 @@ def _paths(entry: dict[str, Any]) -> list[str]:
     return [entry["document"]] if "document" in entry else entry["documents"]
 
 
-def _library(folder: Path, owner_id: int, paths: set[str]) -> dict[str, UUID]:
+def documents_of(folder: Path, owner_id: int, paths: set[str]) -> dict[str, UUID]:
     hashes = {path: _digest(folder, path) for path in paths}
     rows = Document.objects.filter(owner_id=owner_id, status="processed", sha256__in=hashes.values())
     known = {bytes(sha256): id_ for id_, sha256 in rows.values_list("id", "sha256")}

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -13,12 +14,15 @@ from chat.answers import endings, events
 from chat.answers.board import board
 from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.draft import Draft
+from chat.answers.followups import leans_on_before
 from chat.answers.question import Question
 from chat.answers.retrieval import retrieve
 from chat.answers.running import RunningAnswer, Stopped, StopReason
 from chat.answers.storing import Gone, store_answer, unstored_answer
 from chat.answers.writer import AnswerTooLong, Writer
-from chat.engines import EngineError, Request, engine_for
+from chat.engines import Engine, EngineError, Request, engine_for
+from chat.engines.rewriting import Completes, rewritten
+from chat.intents.answering import passages_of, wished, write_wish
 from chat.models import Message
 from chat.scopes import scope_json
 
@@ -112,12 +116,17 @@ def _produce(answer: RunningAnswer, question: Question, draft: Draft) -> None:
 
 def _retrieve_and_write(answer: RunningAnswer, question: Question, draft: Draft, writer: Writer) -> None:
     engine = engine_for(question.language_model, question.style)
-    draft.engine, draft.model, draft.query = engine.name, engine.model, question.query
+    draft.engine, draft.model, draft.query = engine.name, engine.model, question.text
     answer.emit(events.STATUS, {"message": str(answer.id), "stage": "searching"})
+    if wish := wished(question, engine, answer.stop):
+        draft.passages = passages_of(wish, engine)
+        _show_passages(answer, draft)
+        write_wish(wish, question, engine, answer, draft, writer)
+        return
+    question = _self_contained(answer, question, engine, draft)
+    draft.query = question.query
     draft.passages, vector = retrieve(question, engine.passages_wanted, answer.stop)
-    draft.note_time("retrieval")
-    answer.emit(events.PASSAGES, {"passages": [passage.as_json() for passage in draft.passages]})
-    answer.emit(events.STATUS, {"message": str(answer.id), "stage": "reading"})
+    _show_passages(answer, draft)
     request = Request(
         question.text,
         draft.query,
@@ -128,6 +137,21 @@ def _retrieve_and_write(answer: RunningAnswer, question: Question, draft: Draft,
         vector,
     )
     engine.answer(request, writer)
+
+
+def _show_passages(answer: RunningAnswer, draft: Draft) -> None:
+    draft.note_time("retrieval")
+    answer.emit(events.PASSAGES, {"passages": [passage.as_json() for passage in draft.passages]})
+    answer.emit(events.STATUS, {"message": str(answer.id), "stage": "reading"})
+
+
+def _self_contained(answer: RunningAnswer, question: Question, engine: Engine, draft: Draft) -> Question:
+    """A follow-up as the model understands it; by rules where there is no model or it fails."""
+    if not (question.history and isinstance(engine, Completes) and leans_on_before(question.text)):
+        return question
+    found = rewritten(engine, question.text, question.history, answer.owner_id, answer.stop)
+    draft.note_time("rewrite")
+    return replace(question, rewritten=found)
 
 
 def _end(answer: RunningAnswer, question: Question, draft: Draft) -> None:

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from chat.answers.connections import release_connection
 from chat.answers.passages import Passage
 from chat.answers.question import Question
 from chat.answers.running import StopFlag
+from chat.intents.naming import narrowed
 from documents.search import Mode
 from documents.search.ranking import rank
 from ragsite.embedding import encoder
@@ -31,13 +34,21 @@ def retrieve(question: Question, limit: int, stop: StopFlag) -> tuple[list[Passa
     """
     query = question.query
     vector = _embedded(query)
+    with reading(stop):
+        scope = narrowed(question.scope, question.text)
+        hits = rank(scope, query, vector, limit, Mode.WORDS if vector is None else Mode.FUSED)
+    return [Passage(number, hit) for number, hit in enumerate(hits, 1)], vector
+
+
+@contextmanager
+def reading(stop: StopFlag) -> Iterator[None]:
+    """A place among those that read the database; afterwards this thread holds no connection."""
     with _searches:
         stop.check()
         try:
-            hits = rank(question.scope, query, vector, limit, Mode.WORDS if vector is None else Mode.FUSED)
+            yield
         finally:
             release_connection()
-    return [Passage(number, hit) for number, hit in enumerate(hits, 1)], vector
 
 
 def _embedded(query: str) -> Vector | None:

@@ -66,6 +66,17 @@ class OpenAIEngine:
         with self._place():
             self._answer(request, writer)
 
+    def complete(self, messages: list[dict[str, str]], writer: Writer) -> None:
+        """Write what the model says to these messages alone. Raises EngineError."""
+        prompt = Prompt(messages, {}, sum(count_tokens([message["content"] for message in messages], self._margin)))
+        reply = Reply(MarkerReader({}, writer), writer)
+        with self._place():
+            try:
+                with watched(Watch(stop=writer.stop, idle=reply.show)):
+                    self._converse(prompt, reply, writer)
+            finally:
+                reply.end()
+
     @contextmanager
     def _place(self) -> Iterator[None]:
         if not self._free.acquire(blocking=False):

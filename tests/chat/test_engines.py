@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from chat.answers.draft import Draft
+from chat.answers.followups import leans_on_before
 from chat.answers.passages import Passage
-from chat.answers.question import Question, leans_on_before
+from chat.answers.question import Question
 from chat.answers.running import RunningAnswer, Stopped, StopReason
 from chat.answers.writer import Writer, storable
 from chat.engines import Request, Turn

@@ -71,12 +71,12 @@ def main() -> None:
 
 def collected(folder: Path, owner: str | None) -> Iterator[Judged]:
     """The set's questions, and some of them again without their document, as the site would judge them."""
-    from documents.evaluation import _library
+    from documents.evaluation import documents_of
     from ragsite.accounts.owners import command_owner
 
     entries = [json.loads(line) for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
     owner_id = command_owner(owner).pk
-    ids = _library(folder, owner_id, {entry["document"] for entry in entries})
+    ids = documents_of(folder, owner_id, {entry["document"] for entry in entries})
     calibrates = set(sorted(ids)[::2])
     weight = 1.0 if not all(entry["answerable"] for entry in entries) else WEIGHT_WITHOUT_TRICKY
     answerable = [entry for entry in entries if entry["answerable"]]
