@@ -57,7 +57,7 @@ class Instance:
         return self.log.read_text(errors="replace")
 
     def wait_until_ready(self) -> "Instance":
-        assert until(lambda: "ready at" in self.lines or self.process.poll() is not None), self.lines
+        assert until(lambda: "ready at" in self.lines or self.process.poll() is not None, seconds=240), self.lines
         assert self.process.poll() is None, self.lines
         return self
 
