@@ -26,7 +26,14 @@ def model_names() -> list[str]:
 
 def register_model(name: str, dimensions: int) -> EmbeddingModel:
     """The row of a model, made with an HNSW index of its own when it is new."""
-    with transaction.atomic():
+    model = EmbeddingModel.objects.filter(name=name).first()
+    return model or _create_model(name, dimensions)
+
+
+def _create_model(name: str, dimensions: int) -> EmbeddingModel:
+    """Once, though the first documents of a site come together."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('documents_embeddingmodel', 0))")
         model, created = EmbeddingModel.objects.get_or_create(name=name, defaults={"dimensions": dimensions})
         if created:
             _create_index(model)
