@@ -63,5 +63,5 @@ def _is_short(text: str, span: Span, least: float) -> bool:
 
 
 def _width(text: str) -> float:
-    wide = sum(character >= WIDE_FROM for character in text)
+    wide = 0 if text.isascii() else sum(character >= WIDE_FROM for character in text)
     return len(text) + wide * (WIDE - 1)
