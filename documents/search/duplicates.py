@@ -6,6 +6,8 @@ from typing import Protocol, TypeVar
 
 ALIKE = 0.9
 """The share of their words that two passages have in common."""
+MOST_ALIKE = 2
+"""A passage and one repetition: it may be that one's document that is meant."""
 _WORD = re.compile(r"\w+")
 
 
@@ -18,7 +20,7 @@ Hit = TypeVar("Hit", bound=HasText)
 
 
 def duplicates_last(hits: Sequence[Hit], limit: int) -> list[Hit]:
-    """The first ``limit`` hits in their order, those that repeat an earlier one behind all others.
+    """The first ``limit`` hits in their order, those that say once more what has been said twice behind all others.
 
     Passages with different numbers are never duplicates: last year's report is not this year's.
     """
@@ -29,7 +31,7 @@ def duplicates_last(hits: Sequence[Hit], limit: int) -> list[Hit]:
         if len(first) == limit:
             break
         words = set(_WORD.findall(hit.text.lower()))
-        if any(_alike(words, earlier) for earlier in seen):
+        if sum(_alike(words, earlier) for earlier in seen) >= MOST_ALIKE:
             repeated.append(hit)
         else:
             first.append(hit)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from documents.places import heading_path, place
 from documents.search import reranking, statement
 from documents.search.duplicates import duplicates_last
-from documents.search.fusion import FEW_WORDS, SMALL_SPREAD, WEIGHTS, Mode
+from documents.search.fusion import DOCUMENT_HITS, DOCUMENT_WEIGHT, FEW_WORDS, SMALL_SPREAD, WEIGHTS, Mode
 from documents.search.query import query_words
 from documents.vectors import model_names, vector_literal
 from ragsite.embedding import encoder
@@ -108,6 +108,8 @@ def _parameters(scope: Scope, query: str, vector: NDArray[np.float32] | None, li
         "words_weight": words_weight,
         "meaning_weight": meaning_weight,
         "sample": statement.SAMPLE_SIZE,
+        "document_weight": DOCUMENT_WEIGHT if mode is Mode.FUSED else 0.0,
+        "document_hits": DOCUMENT_HITS,
         "few_words": FEW_WORDS,
         "small_spread": SMALL_SPREAD,
         "candidates": max(statement.CANDIDATES, limit),

@@ -163,12 +163,24 @@ bounds AS (
       SELECT meaning FROM scored WHERE meaning > 0 ORDER BY meaning DESC LIMIT %(candidates)s) best
   ) AS farthest
   FROM scored
+),
+compared AS MATERIALIZED (
+  SELECT s.*, %(words_weight)s * s.words / (b.most_words + %(few_words)s)
+    + %(meaning_weight)s * coalesce(
+        greatest(s.meaning - b.farthest, 0) / (b.nearest - b.farthest + %(small_spread)s), 0) AS own
+  FROM bounds b, scored s
+),
+evidence AS (
+  SELECT document_id, sum(own - least) / %(document_hits)s AS score FROM (
+    SELECT document_id, own, min(own) OVER () AS least,
+      row_number() OVER (PARTITION BY document_id ORDER BY own DESC) AS place
+    FROM compared
+  ) best WHERE place <= %(document_hits)s GROUP BY document_id
 )
 SELECT s.document_id, d.filename, s.page, s.position, s.start, s.end, s.text, s.headings, s.title, s.language,
-       %(words_weight)s * s.words / (b.most_words + %(few_words)s)
-         + %(meaning_weight)s * coalesce(
-             greatest(s.meaning - b.farthest, 0) / (b.nearest - b.farthest + %(small_spread)s), 0) AS score,
+       (s.own + %(document_weight)s * e.score) / (1 + %(document_weight)s) AS score,
        s.words, s.meaning, s.kind, d.page_kind, s.page_label, s.table_header, s.sentence_start, s.sentence_end
-FROM bounds b, scored s JOIN documents_document d ON d.owner_id = %(owner)s AND d.id = s.document_id
+FROM compared s JOIN evidence e USING (document_id)
+JOIN documents_document d ON d.owner_id = %(owner)s AND d.id = s.document_id
 ORDER BY score DESC, s.meaning DESC, s.document_id, s.position LIMIT %(limit)s
 """

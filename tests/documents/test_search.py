@@ -186,3 +186,50 @@ def test_search_without_the_encoder_says_when_to_try_again(owner, api, library, 
     response = api(owner).post("/api/v1/search", {"query": "Danube"})
     assert (response.status_code, response.json()["code"]) == (503, "encoder_unavailable")
     assert response["Retry-After"]
+
+
+def test_a_document_with_many_passages_that_fit_comes_before_one_with_a_single_one(owner, processed):
+    section = (
+        "# Part {0}\n\nThe warehouse in Gothenburg has gate {0}, and here it is described at length. " + "word " * 90
+    )
+    processed(owner, "\n\n".join(section.format(number) for number in range(4)), "warehouse.md")
+    processed(owner, section.format(0), "other.md")
+    hits = search(Scope(owner.pk), "warehouse in Gothenburg")
+    assert hits[0].filename == "warehouse.md"
+    assert all(0 <= hit.score <= 1 for hit in hits)
+
+
+def test_words_count_the_same_whatever_other_languages_the_library_holds(owner, library, processed):
+    alone = search(Scope(owner.pk), "Which river flows through Vienna?")[0]
+    processed(owner, JAPANESE, "nihon.md")
+    processed(owner, "# Flüsse\n\nDie Elbe fließt durch Dresden und Hamburg in die Nordsee.\n", "fluesse.md")
+    among = next(hit for hit in search(Scope(owner.pk), "Which river flows through Vienna?") if hit.title == "Rivers")
+    assert among.words == pytest.approx(alone.words, rel=0.3)
+
+
+def test_the_best_sentence_is_told(owner, processed):
+    text = "# Cities\n\nVienna lies on the Danube in Austria, near Bratislava. Berlin lies on the Spree in Germany.\n"
+    processed(owner, text, "cities.md")
+    (hit,) = search(Scope(owner.pk), "Berlin Spree Germany")
+    assert text[hit.sentence_start : hit.sentence_end] == "Berlin lies on the Spree in Germany."
+
+
+@pytest.mark.parametrize("query", ["ABC-12345", "12345", "abc 12345", "-12345"])
+def test_codes_are_found_with_and_without_what_stands_before_the_number(owner, library, processed, query):
+    processed(owner, "# Parts\n\nThe valve ABC-12345 belongs to the second pump.\n", "parts.md")
+    assert names(search(Scope(owner.pk), query, mode=Mode.WORDS)) == ["parts.md"]
+
+
+def test_a_file_that_is_named_in_the_question_is_found(owner, library, processed):
+    processed(owner, "We met in June and agreed on everything there was.\n", "board_minutes.md")
+    hits = search(Scope(owner.pk), "What does board_minutes.md say?", mode=Mode.WORDS)
+    assert names(hits) == ["board_minutes.md"]
+
+
+def test_copies_of_a_passage_do_not_fill_the_list(owner, library, processed):
+    letter = "# Letter {}\n\nWe thank you for the years together on the Danube and wish you well in Vienna. {}\n"
+    for number in range(4):
+        processed(owner, letter.format("", " " * number), f"letter{number}.md")
+    hits = search(Scope(owner.pk), "the years together on the Danube", limit=3)
+    assert len([hit for hit in hits if "wish you well" in hit.text]) == 2
+    assert len(search(Scope(owner.pk), "the years together on the Danube", limit=10)) == 6
