@@ -22,11 +22,11 @@ TERMS_SCORED = 32
 """The rarest of them, which are scored."""
 SMALL_LIBRARY = 2000
 """Chunks up to which all are ranked that hold any of the terms."""
-ROWS_BY_TERMS = 1000
+ROWS_BY_TERMS = 500
 """Chunks that single terms may bring in, by estimate: the rarest first, one always."""
 PAIRED = 4
 """So many of the next terms bring in the chunks that hold two of them,"""
-ROWS_BY_PAIRS = 2000
+ROWS_BY_PAIRS = 1500
 """up to this many by estimate: really two or three times as many, for words of one subject stand together."""
 RANK_OF_ONE_MATCH = 0.0608
 """ts_rank of a single occurrence (weight D): 0.1 · 6/π²."""
