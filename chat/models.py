@@ -188,6 +188,8 @@ class Citation(models.Model):
     )
     start = models.IntegerField(help_text="Code point in the document's text.")
     end = models.IntegerField(help_text="Exclusive.")
+    answer_start = models.IntegerField(null=True, help_text="Of the likely answer in the quote, where one is seen.")
+    answer_end = models.IntegerField(null=True, help_text="Exclusive.")
     quote = models.TextField(blank=True)
     verified = models.BooleanField(default=False, help_text="The quote stood there verbatim when it was stored.")
     earlier_version = models.BooleanField(
@@ -201,6 +203,11 @@ class Citation(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(marker__gt=0), name="chat_citation_marker_check"),
             models.CheckConstraint(condition=Q(start__gte=0, end__gt=F("start")), name="chat_citation_span_check"),
+            models.CheckConstraint(
+                condition=Q(answer_start=None, answer_end=None)
+                | Q(answer_start__gte=F("start"), answer_end__gt=F("answer_start"), answer_end__lte=F("end")),
+                name="chat_citation_answer_check",
+            ),
             models.CheckConstraint(
                 condition=Q(page_kind__in=["page", "slide", "sheet", "part"]), name="chat_citation_page_kind_check"
             ),

@@ -19,7 +19,7 @@ from chat.bodies import QUOTING_ENGINE
 from chat.engines.markers import MARKER
 from chat.models import Message
 
-_TEXT_TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a", "span"}
+_TEXT_TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a", "span", "mark"}
 _TAGS = _TEXT_TAGS | {"h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"}
 _ATTRIBUTES = {"a": {"href", "aria-label", "data-cite"}, "ol": {"start"}, "span": {"title"}}
 _MARKER_AS_LINK = re.compile(r"(\[\d{1,3}\])(?=\()")
@@ -35,7 +35,7 @@ _DOUBTS = {
 def answer_html(message: Message, content: str) -> SafeString:
     """The answer with each marker that has a citation linked to it."""
     markers = {citation.marker for citation in message.citations.all()}
-    env = {"message": str(message.id), "markers": markers}
+    env = {"message": str(message.id), "markers": markers, "answers": _likely_answers(message)}
     html = _quotes_html(content, env) if message.engine == QUOTING_ENGINE else _written_html(message, content, env)
     clean = nh3.clean(
         html,
@@ -75,11 +75,31 @@ def _quotes_html(content: str, env: dict[str, Any]) -> str:
     return "".join(f"<p>{_linked(paragraph, env)}</p>" for paragraph in paragraphs)
 
 
+def _likely_answers(message: Message) -> list[tuple[str, int, int]]:
+    """The quotes with a likely answer in them, and where in the quote it is."""
+    return [
+        (citation.quote, citation.answer_start - citation.start, citation.answer_end - citation.start)
+        for citation in message.citations.all()
+        if citation.quote and citation.answer_start is not None and citation.answer_end is not None
+    ]
+
+
 def _linked(text: str, env: dict[str, Any]) -> str:
     return "".join(
-        _link_html(int(part), env) if is_marker else escape(part)
+        _link_html(int(part), env) if is_marker else _marked(part, env["answers"])
         for part, is_marker in _split_at_markers(text, env["markers"])
     )
+
+
+def _marked(text: str, answers: list[tuple[str, int, int]]) -> str:
+    """The text as HTML, with the likely answer marked where the text holds its quote."""
+    for quote, start, end in answers:
+        before, found, after = text.partition(quote)
+        if found:
+            return (
+                f"{escape(before + quote[:start])}<mark>{escape(quote[start:end])}</mark>{escape(quote[end:] + after)}"
+            )
+    return escape(text)
 
 
 def _link_html(marker: int, env: dict[str, Any]) -> str:

@@ -32,6 +32,8 @@ def citation_json(citation: Citation) -> dict[str, Any]:
         "table_header": citation.table_header,
         "start": citation.start,
         "end": citation.end,
+        "answer_start": citation.answer_start,
+        "answer_end": citation.answer_end,
         "quote": citation.quote,
         "verified": citation.verified,
         "note": DELETED_NOTE if deleted else EARLIER_NOTE if citation.earlier_version else "",

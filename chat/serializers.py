@@ -82,6 +82,8 @@ class CitationSerializer(serializers.Serializer):
     table_header = serializers.CharField(allow_blank=True, help_text="What names the columns of a quoted row.")
     start = serializers.IntegerField(help_text="Code point in the document's text.")
     end = serializers.IntegerField(help_text="Exclusive.")
+    answer_start = serializers.IntegerField(allow_null=True, help_text="Of the likely answer, where one is seen.")
+    answer_end = serializers.IntegerField(allow_null=True, help_text="Exclusive.")
     quote = serializers.CharField(allow_blank=True)
     verified = serializers.BooleanField(help_text="The quote stood there, word for word, when it was stored.")
     note = serializers.CharField(allow_blank=True)

@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 YOUNG = timedelta(seconds=streams.ALIVE_SECONDS)
 """An answer this young may not have given its first sign of life."""
 SUSPECT_SECONDS = 120
-KEPT = ("filename", "page", "page_kind", "page_label", "headings", "table_header", "start", "end", "quote")
+_PLACE = ("filename", "page", "page_kind", "page_label", "headings", "table_header", "start", "end", "quote")
+KEPT = (*_PLACE, "answer_start", "answer_end")
 """Of a citation's event."""
 
 

@@ -61,8 +61,11 @@ class Writer:
         if self._length > LONGEST_ANSWER:
             raise AnswerTooLong
 
-    def cite(self, marker: int, passage: Passage, start: int, end: int) -> None:
-        """Say where a marker of the answer points: a span of the passage, in the offsets of its document."""
+    def cite(self, marker: int, passage: Passage, start: int, end: int, answer: tuple[int, int] | None = None) -> None:
+        """Say where a marker of the answer points: a span of the passage, in the offsets of its document.
+
+        So is ``answer``, where the quote holds what is likely asked for.
+        """
         self._show(keep_half=True)  # a stop between the two would keep a quote that nothing cites
         hit = passage.hit
         quote = hit.text[start - hit.start : end - hit.start]
@@ -79,6 +82,8 @@ class Writer:
             table_header=header_over(quote, hit.kind, hit.table_header),
             start=start,
             end=end,
+            answer_start=answer[0] if answer else None,
+            answer_end=answer[1] if answer else None,
             quote=quote,
             verified=True,  # the database gave the text a moment ago; it is checked again when stored
         )

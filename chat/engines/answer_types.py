@@ -5,7 +5,7 @@ which a question is refused (``chat/engines/signals.py``).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from chat.engines.words import folded
@@ -78,6 +78,7 @@ _NAME = re.compile(
 _UNSPACED_NAME = re.compile(r"[\u30a0-\u30ff・]{2,}[\u4e00-\u9fff]*|[\u4e00-\u9fff]{2,6}|[A-Z][\w-]+")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 
+_LONG_WORD = re.compile(r"\w{4,}")
 Span = tuple[int, int]
 
 
@@ -90,6 +91,27 @@ def places_of(kind: AnswerType, sentence: str, question: str) -> list[Span]:
     """Where the sentence holds such a thing that the question does not name itself."""
     asked = folded(question)
     return [(start, end) for start, end in _places(kind, sentence) if folded(sentence[start:end]) not in asked]
+
+
+def likely_answer(question: str, sentence: str) -> Span | None:
+    """The place in the sentence that is most likely what the question asks for: the nearest to the question's words.
+
+    None where the question does not say what kind of thing it asks for, where the sentence holds none, and where it
+    holds several names: the nearest of those is wrong in 44 of 100 (`squad`; dates in 6, numbers in 22).
+    """
+    kind = asked_for(question)
+    places = places_of(kind, sentence, question)
+    if kind is AnswerType.NAME and len(places) > 1:
+        return None
+    words = set(_LONG_WORD.findall(folded(question)))
+    asked = [match.span() for match in _LONG_WORD.finditer(sentence) if folded(match.group()) in words]
+    return min(places, key=lambda place: _distance(place, asked), default=None)
+
+
+def _distance(place: Span, others: Sequence[Span]) -> int:
+    """The mean number of characters to the three nearest of the others."""
+    gaps = sorted(max(start - place[1], place[0] - end, 0) for start, end in others)[:3]
+    return sum(gaps) // len(gaps) if gaps else place[0]
 
 
 def _places(kind: AnswerType, sentence: str) -> Iterator[Span]:

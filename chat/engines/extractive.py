@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from chat.answers.writer import Writer
 from chat.bodies import QUOTING_ENGINE
+from chat.engines.answer_types import likely_answer
 from chat.engines.base import Request
 from chat.engines.candidates import Candidate, candidates
 from chat.engines.evidence import is_answered
@@ -12,7 +13,7 @@ from chat.engines.phrases import nothing_found
 MOST_QUOTED = 3
 CLOSE_TO_BEST = 0.3
 """A further sentence is quoted when its score is this close to the best one's."""
-LIMITS = {"short": (1, 0.0), "full": (6, 0.25)}
+LIMITS = {"short": (1, 0.0), "full": (6, 0.5)}
 """The same two by style; ``quotes`` is what this engine does anyway."""
 
 
@@ -28,15 +29,22 @@ class ExtractiveEngine:
         if not is_answered(request, found):
             writer.write(nothing_found(request.question))
             return
+        best, answer = found[0], answer_in(request.query, found[0])
         for marker, quote in enumerate(quotes(found, request.style), 1):
-            self._quote(writer, marker, quote)
+            self._quote(writer, marker, quote, answer if best in quote else None)
 
-    def _quote(self, writer: Writer, marker: int, quote: Sequence[Candidate]) -> None:
+    def _quote(self, writer: Writer, marker: int, quote: Sequence[Candidate], answer: tuple[int, int] | None) -> None:
         first, last = quote[0], quote[-1]
         hit = first.passage.hit
         text = hit.text[first.start - hit.start : last.end - hit.start]
         writer.write(f"{text} [{marker}]" if marker == 1 else f"\n\n{text} [{marker}]")
-        writer.cite(marker, first.passage, first.start, last.end)
+        writer.cite(marker, first.passage, first.start, last.end, answer)
+
+
+def answer_in(question: str, best: Candidate) -> tuple[int, int] | None:
+    """Where the best sentence holds what is asked for, in its document's offsets."""
+    span = likely_answer(question, best.text)
+    return (best.start + span[0], best.start + span[1]) if span else None
 
 
 def quotes(found: Sequence[Candidate], style: str = "") -> Iterator[list[Candidate]]:

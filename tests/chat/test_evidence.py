@@ -1,16 +1,26 @@
 """Whether a question is answered at all: kinds of answers, opposites, signals."""
 
 import json
+import uuid
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from chat.engines.answer_types import AnswerType, asked_for, places_of
+from chat.answers.draft import Draft
+from chat.answers.running import RunningAnswer
+from chat.answers.writer import Writer
+from chat.engines.answer_types import AnswerType, asked_for, likely_answer, places_of
 from chat.engines.base import Request
 from chat.engines.candidates import Candidate
 from chat.engines.evidence import WEIGHTS, fitted, is_answered
+from chat.engines.extractive import ExtractiveEngine
 from chat.engines.opposites import opposed
 from chat.engines.signals import signals
+from chat.models import Citation, Message
+from chat.rendering import answer_html
 from tests.chat.test_engines import hit, passages
+from tests.fakes import FakeEncoder
 
 pytestmark = pytest.mark.django_db
 
@@ -89,3 +99,43 @@ def test_doubtful_signs_refuse_what_a_cosine_alone_would_answer() -> None:
 
 def test_a_question_about_other_things_is_refused_whatever_words_it_shares() -> None:
     assert not judged("What is the capital of Peru?", "The capital of the bank was raised in 1096.", 0.76)
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "answer"),
+    [
+        ("When did Basel join?", "Built in 1225, the bridge stood when Basel did join in 1501.", "1501"),
+        ("Who built the tower?", "In 1372 the tower was built by Tommaso Pisano.", "Tommaso Pisano"),
+        ("How many bells are there?", "The tower has seven bells and was closed in 1990.", "seven"),
+        ("Why does it lean?", "It leans because of the soft ground in Pisa.", None),
+        ("When did it lean?", "It leans because of the soft ground in Pisa.", None),
+    ],
+)
+def test_the_likely_answer_is_the_place_nearest_to_the_questions_words(
+    question: str, sentence: str, answer: str | None
+) -> None:
+    span = likely_answer(question, sentence)
+    assert (sentence[slice(*span)] if span else None) == answer
+
+
+def test_a_citation_says_where_its_quote_holds_the_answer(fake_encoder: FakeEncoder) -> None:
+    text = "The Rhine is long and flows through Basel since 1225 <b>or</b> so."
+    draft, question = Draft(), "Since when does the Rhine, long, flow through Basel or so?"
+    writer = Writer(RunningAnswer(uuid.uuid4(), 1), draft)
+    vector = fake_encoder.embed_query(question)
+    ExtractiveEngine().answer(Request(question, question, passages(hit(text)), vector=vector), writer)
+    writer.finish()
+    (citation,) = draft.citations
+    assert (citation.answer_start, citation.answer_end) == (100 + text.index("1225"), 100 + text.index("1225") + 4)
+    html = answer_html(_answer([citation]), draft.text)
+    assert "<mark>1225</mark> &lt;b&gt;or&lt;/b&gt; so." in html
+
+
+def test_a_mark_without_its_quote_in_the_answer_is_no_mark() -> None:
+    gone = Citation(marker=1, start=0, end=4, quote="", answer_start=0, answer_end=4)
+    assert "<mark>" not in answer_html(_answer([gone]), "[…] [1]")
+
+
+def _answer(citations: list[Citation]) -> Any:
+    every = SimpleNamespace(all=lambda: citations)
+    return SimpleNamespace(id=uuid.uuid4(), engine="extractive", citations=every, role=Message.Role.ASSISTANT)

@@ -11,6 +11,7 @@ languages do not fall. A run on both sets takes ten minutes.
 
 import argparse
 import json
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--owner", help="Whose library; the first administrator's by default.")
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ragsite.settings")
     import django
 
     django.setup()

@@ -72,6 +72,20 @@ def _print_tables(site: Instance, sets: Sequence[str], limit: int | None) -> Non
         asked = site.manage("evaluate", str(DATA / name), "--owner", OWNER, *sample)
         assert asked.returncode == 0, asked.stderr
         print(f"\n{asked.stdout.strip()}\n{_over_http(site.port, token, DATA / name, limit)}", flush=True)
+    _print_answers(site, sets, sample)
+
+
+def _print_answers(site: Instance, sets: Sequence[str], sample: Sequence[str]) -> None:
+    """What the quoting engine's answers hold and refuse, and what rewriting a follow-up wins."""
+    for name in sets:
+        if name != "sec10q":  # its questions have no places in the text
+            answered = site.manage("evaluate_answers", str(DATA / name), "--owner", OWNER, *sample)
+            assert answered.returncode == 0, answered.stderr
+            print(f"\n{answered.stdout.strip()}", flush=True)
+    if {"squad", "sec10q"} <= set(sets):
+        followed = site.manage("evaluate_answers", str(DATA), "--owner", OWNER, "--follow-ups")
+        assert followed.returncode == 0, followed.stderr
+        print(f"\n{followed.stdout.strip()}", flush=True)
 
 
 def _over_http(port: int, token: str, folder: Path, limit: int | None) -> str:
