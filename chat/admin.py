@@ -4,8 +4,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import path
 from django.utils.text import Truncator
 
+from chat.model_pages import language_models
 from chat.models import Citation, Conversation, Message
 from ragsite.admin_paging import BigTableAdmin
 
@@ -46,12 +48,17 @@ class ReadOnlyAdmin(BigTableAdmin):
 
 @admin.register(Conversation)
 class ConversationAdmin(ReadOnlyAdmin):
+    change_list_template = "admin/chat/conversation_list.html"
     texts = ("title",)
     list_display = ("id", "owner", "title", "pinned", "archived_at", "created_at", "updated_at")
     list_select_related = ("owner",)
     list_filter = ("pinned",)
     ordering = ("-id",)
-    fields = ("id", "owner", "title", "pinned", "archived_at", "created_at", "updated_at")
+    fields = ("id", "owner", "title", "pinned", "archived_at", "language_model", "style", "created_at", "updated_at")
+
+    def get_urls(self) -> list[Any]:
+        page = path("language-models/", self.admin_site.admin_view(language_models), name="chat_language_models")
+        return [page, *super().get_urls()]
 
 
 @admin.register(Message)

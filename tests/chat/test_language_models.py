@@ -328,3 +328,22 @@ def test_a_refused_context_is_tried_again_at_half_the_size(
         response = ask(api(owner), new_conversation(api(owner)))
     assert response.status_code == 422
     assert response.json()["code"] == "context_too_long"
+
+
+def test_superusers_test_a_model_in_the_administration_and_see_no_key(
+    staff: User, signed_in: Callable[[User], Any], scripted: Scripted, settings: LazySettings
+) -> None:
+    settings.LLM_BASE_URL, settings.LLM_MODEL, settings.LLM_API_KEY = scripted.url, "small", "hush-hush"
+    address = "/admin/chat/conversation/language-models/"
+    staff.is_superuser = False
+    staff.save()
+    assert signed_in(staff).get(address).status_code == 403
+    staff.is_superuser = True
+    staff.save()
+    client = signed_in(staff)
+    assert address in client.get("/admin/chat/conversation/").content.decode()
+    assert "small at" in client.get(address).content.decode()
+    page = client.post(address, {"name": "default"}).content.decode()
+    assert "The server offers: small, large" in page
+    assert "in order" in page
+    assert "hush-hush" not in page
