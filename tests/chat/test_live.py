@@ -3,8 +3,11 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -178,6 +181,45 @@ def test_openais_own_client_streams_and_reads_citations_usage_models_and_errors(
         client.chat.completions.create(model="gpt-4", messages=messages)
     with pytest.raises(openai.AuthenticationError):
         openai.OpenAI(base_url=f"{site.url}/v1", api_key="wrong", max_retries=0).models.list()
+
+
+def test_openais_own_client_reads_links_to_passages_why_an_answer_ended_and_picks_style_and_model(
+    library: dict[str, Document], site: Site, secret: str
+) -> None:
+    client = openai.OpenAI(base_url=f"{site.url}/v1", api_key=secret, max_retries=0)
+    messages: Any = [{"role": "user", "content": QUESTION}]
+    whole = client.chat.completions.create(model="ragsite", messages=messages, max_tokens=5, temperature=0.1, user="u")
+    choice = whole.choices[0]
+    assert choice.finish_reason == "stop"
+    assert choice.message.annotations
+    place = choice.message.annotations[0].url_citation
+    assert place.url.startswith(f"{site.url}/library/")
+    assert (choice.message.content or "")[place.start_index : place.end_index] == "[1]"
+    quoted = client.chat.completions.create(model="ragsite", messages=messages, extra_body={"style": "quotes"})
+    assert quoted.choices[0].message.content == "It is 1,230 kilometres long and flows through Basel. [1]"
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="ragsite", messages=messages, extra_body={"language_model": "none"})
+    assert "no language model" in refused.value.message
+
+
+def test_langchains_client_streams_and_reads_usage_and_errors(
+    library: dict[str, Document], site: Site, secret: str
+) -> None:
+    python = os.environ.get("LANGCHAIN_TEST_PYTHON", sys.executable)
+    if subprocess.run([python, "-c", "import langchain_openai"], check=False, capture_output=True).returncode:
+        pytest.skip("langchain-openai is not installed: LANGCHAIN_TEST_PYTHON names a Python that has it")
+    program = Path(__file__).with_name("langchain_client.py")
+    done = subprocess.run(
+        [python, str(program), site.url, secret, QUESTION], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["whole"]["text"] == seen["streamed"]["text"]
+    assert seen["whole"]["why"] == "stop"
+    assert seen["whole"]["usage"]["output_tokens"] == seen["streamed"]["usage"]["output_tokens"] == 80
+    assert seen["streamed"]["pieces"] > 2
+    assert "401" in seen["wrong_key"]
+    assert "does not exist" in seen["wrong_model"]
 
 
 def test_many_answers_stream_at_once_over_few_database_connections(
