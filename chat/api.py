@@ -52,6 +52,7 @@ STATUS_OF_FAILURE = {
     "model_timeout": 504,
     "context_too_long": 422,
     "database_unavailable": 503,
+    "not_stored": 503,
     "too_busy": 503,
     "interrupted": 503,
     "deleted": 404,

@@ -454,6 +454,9 @@ def test_an_answer_that_cannot_be_stored_ends_its_readers_stream(
     last = list(Frames(ask_streamed(client, new_conversation(client))))[-1]
     assert (last.name, last.data["code"]) == ("error", "not_stored")
     Message.objects.all().delete()
+    told = ask(client, new_conversation(client))
+    assert (told.status_code, told.json()["code"]) == (503, "not_stored")
+    Message.objects.all().delete()
 
 
 def test_a_log_gives_each_reader_every_event_once() -> None:

@@ -192,8 +192,11 @@ class Torture:
             f"answers to the accounts: {dict(answers.most_common())}",
             f"documents accepted: {accepted}",
             *self.lines,
-            *(["", f"WRONG ({len(self.wrong)}):", *self.wrong] if self.wrong else ["nothing wrong"]),
+            *(["", f"WRONG ({len(self.wrong)}):", *self._wrong_once()] if self.wrong else ["nothing wrong"]),
         ])  # fmt: skip
+
+    def _wrong_once(self) -> list[str]:
+        return [f"{number} × {what}" if number > 1 else what for what, number in Counter(self.wrong).items()]
 
 
 def _spread(seconds: list[float]) -> str:
