@@ -222,7 +222,11 @@ def _annotation(content: str, citation: Answered, site: str) -> Answered:
     url = f"{site.rstrip('/')}{reverse('library-document', args=[citation['document']])}?{passage}"
     return {
         "type": "url_citation",
-        "url_citation": {"url": url, "title": citation["filename"], **place},
+        "url_citation": {
+            "url": url,
+            "title": ", ".join(filter(None, [citation["filename"], citation["place"]])),
+            **place,
+        },
         "citation": citation,
     }
 

@@ -10,9 +10,11 @@ from chat import services
 from chat.answers import streams
 from chat.answers.board import board
 from chat.answers.events import Event
+from chat.answers.question import Question
 from chat.answers.sweeping import mark_interrupted
 from chat.models import Citation, Message, MessageBody, RetrievalTrace
 from chat.representations import citation_json
+from chat.scopes import scope_of
 from documents.models import Document
 from documents.services import delete_documents
 from ragsite.accounts.models import User
@@ -159,7 +161,7 @@ def left_behind(message: Message, *written: tuple[str, dict[str, Any]]) -> None:
 def running_answer(owner: User) -> Message:
     """A question was asked; its answer is not being produced."""
     conversation = services.create_conversation(owner=owner)
-    return services._store_question(conversation, QUESTION, None)[1]
+    return services._store_question(conversation, Question(QUESTION, scope_of(conversation)), None)[1]
 
 
 def quoted(document: Document, quote: str, marker: int = 1) -> list[tuple[str, dict[str, Any]]]:
