@@ -158,7 +158,8 @@ def names_in(text: str, language: str) -> set[str]:
 
 
 def _words(text: str, language: str) -> set[str]:
-    return set(terms(text, language))
+    """Stems; of numbers their digits alone, as above."""
+    return {re.sub(r"\D", "", term) if _NUMBER.fullmatch(term) else term for term in terms(text, language)}
 
 
 def shared_words(claim: str, passage: Passage) -> float:
