@@ -7,11 +7,12 @@ each have a database and a Valkey number of their own.
 import os
 import tempfile
 
-_OTHERS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "CACHE_URL", "LLM_BASE_URL", "LLM_MODEL", "LLM_API_KEY", "LLM_MODELS")
+_OTHERS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "CACHE_URL")
+_PREFIXES = ("RAGSITE_", "EMBEDDING_", "LLM_", "RERANK_")
 _MINE = "RAGSITE_TEST_DATA_DIR"
 
 if _MINE not in os.environ:
-    for name in [*_OTHERS, *(name for name in os.environ if name.startswith(("RAGSITE_", "EMBEDDING_")))]:
+    for name in [*_OTHERS, *(name for name in os.environ if name.startswith(_PREFIXES))]:
         os.environ.pop(name, None)
     os.environ[_MINE] = tempfile.mkdtemp(prefix="ragsite-")
     os.environ["RAGSITE_DATA_DIR"] = os.environ[_MINE]
