@@ -191,12 +191,13 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(LAYOUT.run_dir / "celerybeat-schedule")  # w
 CELERY_BEAT_SCHEDULE = {
     "wake-workers": {"task": "processing.tasks.wake_workers", "schedule": 5, "options": {"expires": 5}},
     "sweep-interrupted-answers": {"task": "chat.tasks.sweep_interrupted", "schedule": 15, "options": {"expires": 15}},
-    "renew-vectors": {"task": "processing.tasks.renew_vectors", "schedule": 15, "options": {"expires": 15}},
     "run-imports": {"task": "documents.tasks.run_imports", "schedule": 5, "options": {"expires": 5}},
+    "renew-vectors": {"task": "processing.tasks.renew_vectors", "schedule": 15, "options": {"expires": 15}},
     "sweep-files": {"task": "documents.tasks.sweep_files", "schedule": 3600, "options": {"expires": 3600}},
     "remove-expired": {"task": "ragsite.tasks.remove_expired", "schedule": 3600, "options": {"expires": 3600}},
 }
 PROCESSING_LEASE_SECONDS = env.int("RAGSITE_LEASE_SECONDS", default=30)
+PROCESSING_PLACES = env.int("RAGSITE_WORKERS", default=4)  # as in ragsite.supervisor.site
 PROCESSING_MAX_CRASHES = 5
 PROCESSING_WAKE_LIMIT = 4
 
@@ -209,19 +210,18 @@ RERANK_MODEL = env("RERANK_MODEL", default="")
 RERANK_API_KEY = env("RERANK_API_KEY", default="")
 RERANK_TIMEOUT_SECONDS = env.float("RERANK_TIMEOUT_SECONDS", default=2)
 EMBEDDED_PARTS = env.int("RAGSITE_EMBEDDED_PARTS", default=8)  # of a chunk: its sentences; 1: one vector a chunk
-PROCESSING_PLACES = env.int("RAGSITE_WORKERS", default=4)  # as in ragsite.supervisor.site
 LLM_BASE_URL = env("LLM_BASE_URL", default="")
 LLM_MODEL = env("LLM_MODEL", default="")
 LLM_API_KEY = env("LLM_API_KEY", default="")
 LLM_CONTEXT_TOKENS = env.int("LLM_CONTEXT_TOKENS", default=0)  # 0: what the model's server says
 LLM_MAX_TOKENS = env.int("LLM_MAX_TOKENS", default=1024)
 LLM_TIMEOUT_SECONDS = env.float("LLM_TIMEOUT_SECONDS", default=60)
+LLM_MODELS = named_models(env.list("LLM_MODELS", default=[]), os.environ)  # further ones
 ANSWERS_AT_ONCE = env.int("RAGSITE_ANSWERS_AT_ONCE", default=400)  # of one web process; more are told to come again
 STREAMS_PER_USER = env.int("RAGSITE_STREAMS_PER_USER", default=100)  # of one web process
 WEB_THREADS = env.int("RAGSITE_WEB_THREADS", default=256)  # as in ragsite.gunicorn
 
 # --- People -----------------------------------------------------------------------------------------------------------
-LLM_MODELS = named_models(env.list("LLM_MODELS", default=[]), os.environ)  # further ones
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
