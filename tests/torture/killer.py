@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from ragsite.embedded.program import accepts
 from ragsite.layout import Layout
-from tests.instance import Instance, descendants
+from tests.instance import Instance, descendants, parents
 
 LONGEST_RECOVERY_SECONDS = 240
 """The supervisor's pause grows to 30 s for what dies again and again, and it may be killed again while it starts."""
@@ -85,7 +85,7 @@ class Killer:
 
     def _watch(self, kind: str, name: str, pid: int) -> None:
         started, well = time.monotonic(), self._well(name, pid)
-        while not well():
+        while pid in parents() or not well():  # it takes a moment to die, and answers until then
             if time.monotonic() - started > LONGEST_RECOVERY_SECONDS:
                 self.wrong.append(f"{kind} was not well again {LONGEST_RECOVERY_SECONDS} s after it was killed")
                 return
