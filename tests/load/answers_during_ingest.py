@@ -38,6 +38,7 @@ def main() -> None:
                 files,
                 options.questions,
                 LLM_BASE_URL=f"http://127.0.0.1:{model.port}/v1",
+                LLM_MODEL="mock",
             )
 
 
