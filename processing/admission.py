@@ -26,9 +26,12 @@ class Admission:
         self._changed = threading.Condition()
         self._in_work: dict[UUID | None, Document] = {}
         self._closed = False
+        self.was_asked = False
+        """Whether documents are worked on in this process: in a worker of processes they are in its children."""
 
     def claim(self) -> Document | None:
         """The next due document that may be begun here; :meth:`leave` when the attempt is over."""
+        self.was_asked = True
         with self._changed:
             if self._closed or any(map(_is_suspect, self._in_work.values())):
                 return None
@@ -56,10 +59,6 @@ class Admission:
             attempts = list(self._in_work)
         rows = Document.objects.filter(id__in=documents, attempt__in=attempts)
         rows.update(attempt=None, lease_expires_at=None, due_at=Now(), updated_at=Now())
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._in_work
 
     def _has_place_for_large(self) -> bool:
         larges = sum(document.is_large for document in self._in_work.values())

@@ -63,7 +63,7 @@ def _database_away(error: Exception) -> None:
 @worker_shutting_down.connect
 def stop_at_once(**_: Any) -> None:
     """A stop does not wait for the threads at work; in one of its own, because this is called by a signal's handler."""
-    if not admission.is_empty:
+    if admission.was_asked:
         Thread(target=_give_back_and_end, name="stopping").start()
 
 

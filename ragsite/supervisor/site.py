@@ -177,9 +177,9 @@ def upkeep_program() -> Program:
 
 
 def _celery_worker(name: str, *options: str) -> Program:
-    """A stop does not wait for tasks: they are idempotent and taken up again from the database."""
+    """A stop is a warm one: `processing.tasks.stop_at_once` hears of it before Celery waits for the threads at work."""
     common = (f"--hostname={name}@%h", "--prefetch-multiplier=1", "--loglevel=INFO")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     arguments = ("-m", "celery", "--app=ragsite", "--quiet", "worker", *options, *common, *quiet)
-    environment = {"REMAP_SIGTERM": "SIGQUIT", "PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
-    return python(name, *arguments, environment=environment, noise=("Hitting Ctrl+C again",))
+    environment = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
+    return python(name, *arguments, environment=environment, noise=("Warm shutdown",))

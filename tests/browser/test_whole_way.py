@@ -115,7 +115,7 @@ def test_sign_up_upload_watch_ask_and_see_the_quoted_words_marked(site: Site, vi
     page.get_by_role("link", name="Library", exact=True).click()
     expect(page.get_by_role("heading", name="Library")).to_be_visible()
     files = [file("arlen.pdf", REPORT), file("noise.bin", bytes(range(256)) * 40, "application/octet-stream")]
-    page.locator("#upload input[type=file]").set_input_files(files)
+    page.locator("#upload input[name=file]").set_input_files(files)
     expect(page.locator("#uploads-title")).to_contain_text("1 refused")
     expect(page.locator(".upload-row.is-refused")).to_contain_text("This site reads PDF")
     row = page.locator(".row", has_text="arlen.pdf")
@@ -141,7 +141,7 @@ def test_sign_up_upload_watch_ask_and_see_the_quoted_words_marked(site: Site, vi
 def test_a_real_report_is_cited_where_the_words_stand(site: Site, visit) -> None:
     page = visit()
     page.goto(f"{site.url}/library/")
-    page.locator("#upload input[type=file]").set_input_files(SHARED_PDF)
+    page.locator("#upload input[name=file]").set_input_files(SHARED_PDF)
     row = page.locator(".row", has_text=SHARED_PDF.name)
     expect(row.locator(".state")).to_have_class(re.compile("processed"), timeout=90_000)
     page.goto(site.url)
@@ -197,7 +197,7 @@ def test_many_files_are_dropped_three_go_at_once_and_a_known_one_says_so(site: S
 def test_a_new_version_is_offered_and_takes_the_old_ones_place(site: Site, visit) -> None:
     page = visit()
     page.goto(f"{site.url}/library/")
-    files = page.locator("#upload input[type=file]")
+    files = page.locator("#upload input[name=file]")
     files.set_input_files({"name": "tides.txt", "mimeType": "text/plain", "buffer": b"High water is at nine."})
     row = page.locator(".row", has_text="tides.txt")
     expect(row).to_contain_text("Ready")
@@ -327,7 +327,7 @@ def test_the_colours_that_were_chosen_are_there_from_the_first_moment(site: Site
 def test_without_javascript_one_uploads_and_asks_all_the_same(site: Site, visit) -> None:
     page = visit(java_script_enabled=False)
     page.goto(f"{site.url}/library/")
-    page.locator("#upload input[type=file]").set_input_files([file("plain.txt", b"Plain words.", "text/plain")])
+    page.locator("#upload input[name=file]").set_input_files([file("plain.txt", b"Plain words.", "text/plain")])
     page.get_by_role("button", name="Upload").click()
     expect(page.locator(".toast")).to_contain_text("plain.txt")
     page.goto(site.url)

@@ -5,6 +5,7 @@ import uuid
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
@@ -13,6 +14,15 @@ from documents.models import Document
 from documents.sweeping import sweep_files
 from ragsite.api.uploads import BoundedUploadHandler
 from ragsite.fields import new_id
+from ragsite.layout import Layout
+
+
+@pytest.fixture(autouse=True)
+def own_uploads(settings, tmp_path) -> None:
+    """What other tests leave half uploaded, in this process and in others, is not counted."""
+    settings.LAYOUT = Layout(tmp_path / "data")
+    settings.LAYOUT.create()
+    settings.FILE_UPLOAD_TEMP_DIR = settings.LAYOUT.uploads_dir
 
 
 def old_id() -> uuid.UUID:

@@ -159,12 +159,13 @@ def test_a_stop_of_the_worker_neither_waits_for_a_document_nor_counts_as_a_crash
         try:
             current_app.send_task("processing.tasks.process_next")
             sandbox.settimeout(60)
-            sandbox.accept()  # the document is in the sandbox, and no answer comes
+            accepted, _ = sandbox.accept()  # the document is in the sandbox, and no answer comes
             process.send_signal(signal.SIGTERM)
             process.wait(60)
         finally:
             process.kill()
             process.wait()
+            accepted.close()
     document.refresh_from_db()
     assert (document.status, document.attempt, document.crashes) == ("extracting", None, 0)
     assert claim_next().crashes == 0
@@ -187,7 +188,6 @@ def worker_with_sandbox(sandbox: socket.socket, layout: Layout, folder: Path) ->
         "REDIS_URL": site_settings.REDIS_URL,
         "DATABASE_URL": url,
         "RAGSITE_DATA_DIR": str(folder),
-        "REMAP_SIGTERM": "SIGQUIT",
     }
     options = ["--queues=documents", "--pool=threads", "--concurrency=4"]
     return subprocess.Popen([*command, *options], cwd=PROJECT_DIR, env=environment, stderr=subprocess.DEVNULL)
