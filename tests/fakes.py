@@ -30,6 +30,10 @@ class FakeEncoder:
         self.embedded += texts
         return np.stack([self._vector(text) for text in texts])
 
+    def embed_sentences(self, texts: Sequence[str]) -> np.ndarray:
+        self._check()
+        return np.stack([self._vector(text) for text in texts])
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [max(1, len(text) // 4) for text in texts]
 

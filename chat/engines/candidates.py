@@ -79,7 +79,7 @@ def _with_meaning(query: NDArray[np.float32] | None, found: list[Candidate]) -> 
     if not found or query is None:
         return found
     try:
-        vectors = encoder().embed_passages([_in_context(candidate) for candidate in found])
+        vectors = encoder().embed_sentences([_in_context(candidate) for candidate in found])
     except (EncoderUnavailable, EncoderRejected):
         return found
     cosines: NDArray[np.float32] = vectors @ query

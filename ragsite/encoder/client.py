@@ -25,6 +25,8 @@ LARGEST_REQUEST = 64
 LARGEST_COUNT_REQUEST = 1000
 LARGEST_REQUEST_CHARACTERS = 2_000_000
 """At most 12 MB of JSON; our server takes 16."""
+MOST_SENTENCES = 64
+"""In a request on which an answer waits."""
 CONNECTIONS = 64
 IDLE_SECONDS = 60
 CONNECT_SECONDS = 5.0
@@ -114,6 +116,13 @@ class EncoderClient:
         batches = list(self.iter_passages(texts, LARGEST_REQUEST))
         return np.concatenate(batches) if batches else np.empty((0, self.dimensions), np.float32)
 
+    def embed_sentences(self, texts: Sequence[str]) -> Vectors:
+        """The same for few texts on which an answer waits: they go before the passages of documents."""
+        batches = [
+            self._embed(batch, "passage", QUERY_PATIENCE, urgent=True) for batch in _batches(texts, MOST_SENTENCES)
+        ]
+        return np.concatenate(batches) if batches else np.empty((0, self.dimensions), np.float32)
+
     def iter_passages(self, texts: Sequence[str], batch_size: int = 16) -> Iterator[Vectors]:
         """The same batch by batch, each as soon as it is there."""
         for batch in _batches(texts, min(batch_size, LARGEST_REQUEST)):
@@ -132,8 +141,11 @@ class EncoderClient:
         answer = self._call("POST", "/tokenize", {"input": texts}, PASSAGE_PATIENCE)
         return [int(count) for count in answer["counts"]]
 
-    def _embed(self, texts: list[str], input_type: InputType, patience: Patience) -> Vectors:
-        answer = self._call("POST", "/embeddings", self._request_body(texts, input_type), patience)
+    def _embed(self, texts: list[str], input_type: InputType, patience: Patience, urgent: bool = False) -> Vectors:
+        body = self._request_body(texts, input_type)
+        if urgent and self.local:
+            body["urgent"] = True
+        answer = self._call("POST", "/embeddings", body, patience)
         return _vectors(answer, len(texts))
 
     def _request_body(self, texts: list[str], input_type: InputType) -> dict[str, Any]:

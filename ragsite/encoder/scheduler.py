@@ -24,9 +24,15 @@ LANES: tuple[InputType, ...] = ("query", "passage")
 class Job(Generic[Result]):
     """The texts of one request, and what has come of them so far."""
 
-    def __init__(self, texts: Sequence[str], input_type: InputType, on_end: Callable[[], object]) -> None:
-        """``on_end`` is called once, from a thread of the scheduler, when all is done or one text has failed."""
+    def __init__(
+        self, texts: Sequence[str], input_type: InputType, on_end: Callable[[], object], urgent: bool = False
+    ) -> None:
+        """``on_end`` is called once, from a thread of the scheduler, when all is done or one text has failed.
+
+        Passages that somebody waits for are ``urgent``: they go with the queries.
+        """
         self.input_type = input_type
+        self.lane: InputType = "query" if urgent else input_type
         self.error: BaseException | None = None
         self._texts = texts
         self._results: list[Result | None] = [None] * len(texts)
@@ -81,7 +87,7 @@ class Scheduler(Generic[Result]):
     def submit(self, job: Job[Result]) -> None:
         """Queue a job of one text at least."""
         with self._changed:
-            self._lanes[job.input_type].append(job)
+            self._lanes[job.lane].append(job)
             self._changed.notify_all()
 
     def cancel(self, job: Job[Result]) -> None:
@@ -138,8 +144,8 @@ class Scheduler(Generic[Result]):
 
     def _discard(self, job: Job[Result]) -> None:
         job.drop_rest()
-        if job in self._lanes[job.input_type]:
-            self._lanes[job.input_type].remove(job)
+        if job in self._lanes[job.lane]:
+            self._lanes[job.lane].remove(job)
 
 
 def _lower_priority_of_this_thread() -> None:

@@ -6,6 +6,7 @@ import hmac
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from starlette.applications import Starlette
@@ -46,6 +47,7 @@ class EmbeddingRequest:
     texts: list[str]
     input_type: InputType
     as_base64: bool
+    urgent: bool
 
 
 class Api:
@@ -56,10 +58,10 @@ class Api:
         self._scheduler = scheduler
 
     async def embeddings(self, request: Request) -> Response:
-        """POST /v1/embeddings, with ``input_type`` ("query" or "passage") as an extension."""
+        """POST /v1/embeddings, with ``input_type`` ("query" or "passage") and ``urgent`` as extensions."""
         asked = _embedding_request(await _json_object(request), self._model.spec.name, self._model.spec.dimensions)
         distinct = list(dict.fromkeys(asked.texts))
-        results = await self._computed(request, distinct, asked.input_type)
+        results = await self._computed(request, distinct, asked)
         by_text = dict(zip(distinct, results, strict=True))
         embedded = [by_text[text] for text in asked.texts]
         return Response(await self._rendered(embedded, asked.as_base64), media_type="application/json")
@@ -71,11 +73,12 @@ class Api:
             return _rendered_response(name, embedded, as_base64)
         return await asyncio.to_thread(_rendered_response, name, embedded, as_base64)
 
-    async def _computed(self, request: Request, texts: list[str], input_type: InputType) -> list[Embedded]:
+    async def _computed(self, request: Request, texts: list[str], asked: EmbeddingRequest) -> list[Embedded]:
         """The embeddings of all texts; the work is dropped when the client goes."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        job: Job[Embedded] = Job(texts, input_type, lambda: loop.call_soon_threadsafe(ended.set))
+        on_end = partial(loop.call_soon_threadsafe, ended.set)
+        job: Job[Embedded] = Job(texts, asked.input_type, on_end, asked.urgent)
         self._scheduler.submit(job)
         waiters = [asyncio.ensure_future(ended.wait()), asyncio.ensure_future(_disconnected(request))]
         try:
@@ -213,7 +216,10 @@ def _embedding_request(content: dict[str, Any], model: str, dimensions: int) -> 
         raise ApiError(400, f"The model {model!r} has {dimensions} dimensions.", "dimensions")
     encoding = _one_of(content, "encoding_format", ("float", "base64"))
     input_type = _one_of(content, "input_type", ("passage", "query"))
-    return EmbeddingRequest(_texts(content), cast(InputType, input_type), encoding == "base64")
+    urgent = content.get("urgent", False)
+    if not isinstance(urgent, bool):
+        raise ApiError(400, "urgent must be true or false.", "urgent")
+    return EmbeddingRequest(_texts(content), cast(InputType, input_type), encoding == "base64", urgent)
 
 
 def _one_of(content: dict[str, Any], name: str, allowed: tuple[str, ...]) -> str:

@@ -392,6 +392,17 @@ def test_a_query_is_answered_while_passages_wait(encoder: Encoder) -> None:
     ingest.join()
 
 
+def test_sentences_that_an_answer_waits_for_go_before_documents_and_are_embedded_alike(encoder: Encoder) -> None:
+    texts = [f"{number} {LONG_TEXT}" for number in range(40)]
+    ingest = threading.Thread(target=lambda: encoder.http().post("embeddings", json={"input": texts}))
+    ingest.start()
+    wait_until(lambda: encoder.waiting()["passage"] > 0)
+    urgent = encoder.client().embed_sentences(["A river.", "A bridge."])
+    assert encoder.waiting()["passage"] > 0
+    ingest.join()
+    assert np.array_equal(urgent, encoder.client().embed_passages(["A river.", "A bridge."]))
+
+
 def test_the_work_of_a_client_that_went_is_dropped(encoder: Encoder) -> None:
     body = json.dumps({"input": [f"{number} {LONG_TEXT}" for number in range(1000)]}).encode()
     with socket.socket(socket.AF_UNIX) as connection:
