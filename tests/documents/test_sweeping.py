@@ -18,11 +18,14 @@ from ragsite.layout import Layout
 
 
 @pytest.fixture(autouse=True)
-def own_uploads(settings, tmp_path) -> None:
-    """What other tests leave half uploaded, in this process and in others, is not counted."""
+def own_folders(settings, tmp_path) -> None:
+    """The files that other tests leave, in this process and in others, are not counted."""
     settings.LAYOUT = Layout(tmp_path / "data")
     settings.LAYOUT.create()
     settings.FILE_UPLOAD_TEMP_DIR = settings.LAYOUT.uploads_dir
+    default = settings.STORAGES["default"]
+    own = {**default, "OPTIONS": {**default["OPTIONS"], "location": settings.LAYOUT.files_dir}}
+    settings.STORAGES = {**settings.STORAGES, "default": own}
 
 
 def old_id() -> uuid.UUID:
