@@ -6,7 +6,7 @@ sentence is nearer (docs/quality.md). Sentences too short to mean something alon
 
 from collections.abc import Iterator, Sequence
 
-from ragsite.sentences import sentences
+from ragsite.sentences import lines, sentences
 
 LEAST_WIDTH = 40
 """In letters, of a part of running text."""
@@ -22,18 +22,10 @@ Span = tuple[int, int]
 def parts(text: str, kind: str, language: str, most: int) -> list[Span]:
     """The spans of the parts, in order, as offsets in the text; at most ``most``."""
     rows = kind in {"table", "list", "code"}
-    spans = list(_lines(text) if rows else _sentences(text, language))
+    spans = list(lines(text) if rows else _sentences(text, language))
     least = max(LEAST_ROWS_WIDTH if rows else LEAST_WIDTH, -(-_width(text) // most))
     found = _merged(text, spans, least) or [(0, len(text))]
     return [*found[: most - 1], (found[most - 1][0], found[-1][1])] if len(found) > most else found
-
-
-def _lines(text: str) -> Iterator[Span]:
-    start = 0
-    for line in text.split("\n"):
-        if line.strip():
-            yield start, start + len(line)
-        start += len(line) + 1
 
 
 def _sentences(text: str, language: str) -> Iterator[Span]:

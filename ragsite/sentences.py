@@ -1,5 +1,7 @@
 """Where sentences begin and end, in any language."""
 
+from collections.abc import Iterator
+
 import sentencex
 
 from ragsite.languages import DEFAULT
@@ -16,3 +18,12 @@ def sentences(text: str, language: str = DEFAULT) -> list[tuple[int, int]]:
         if start < end:
             spans.append((start, end))
     return spans
+
+
+def lines(text: str) -> Iterator[tuple[int, int]]:
+    """The spans of the lines that are not blank: rows of a table, which a full stop in a cell does not end."""
+    start = 0
+    for line in text.split("\n"):
+        if line.strip():
+            yield start, start + len(line)
+        start += len(line) + 1

@@ -11,7 +11,7 @@ from chat.engines.base import Request
 from chat.engines.words import covered, rarity, terms
 from ragsite.embedding import encoder
 from ragsite.encoder.client import EncoderRejected, EncoderUnavailable
-from ragsite.sentences import sentences
+from ragsite.sentences import lines, sentences
 
 PASSAGES_READ = 4
 MOST_EMBEDDED = 10
@@ -64,7 +64,9 @@ def lexical_candidates(question: str, passages: Sequence[Passage]) -> list[Candi
 
 
 def sentence_spans(passage: Passage) -> list[tuple[int, int]]:
-    """The passage's sentences; headings and scraps are none, unless nothing else is there."""
+    """The passage's sentences, or a table's rows; headings and scraps are none, unless nothing else is there."""
+    if passage.hit.kind == "table":
+        return list(lines(passage.text))
     spans = sentences(passage.text, passage.language)
     proper = [(start, end) for start, end in spans if _is_sentence(passage.text[start:end])]
     return proper or spans

@@ -130,6 +130,14 @@ def test_headings_and_scraps_are_not_quoted(fake_encoder: FakeEncoder, draft: Dr
     assert [citation.quote for citation in draft.citations] == ["In Basel there is a port."]
 
 
+def test_the_rows_of_a_table_are_whole_whatever_their_cells_hold(fake_encoder: FakeEncoder) -> None:
+    table = "Place | Fee\nHarbour of Basel, for ferries. | 90 crowns\nHarbour of Bern | 20 crowns"
+    question = "What is the fee for ferries in the harbour of Basel?"
+    vector = FakeEncoder().embed_query(question)
+    best, *_ = candidates(Request(question, question, passages(hit(table, kind="table")), vector=vector))
+    assert best.text == "Harbour of Basel, for ferries. | 90 crowns"
+
+
 def test_without_vectors_words_alone_choose(draft: Draft) -> None:
     question = "What flows through Basel?"
     best = candidates(Request(question, question, passages(hit())))[0]
