@@ -91,6 +91,7 @@ def _run_stages(lease: Lease) -> None:
         lease.update(
             status=Status.PROCESSED,
             stage_progress=1,
+            stage_seconds=document.stage_seconds,
             processed_at=Now(),
             lease_expires_at=None,
             attempt=None,
@@ -103,24 +104,28 @@ def _run_stages(lease: Lease) -> None:
 
 @contextmanager
 def _stage(lease: Lease, status: str) -> Iterator[Stint]:
-    """Enter a stage, or go on in it, and note the time that it took, also when its slice ends."""
-    stint, started = Stint(), time.monotonic()
-    if lease.document.status != status:
-        lease.update(status=status, stage_progress=0, stage_started_at=Now(), waiting_for="")
+    """Enter a stage, or go on in it, and note the time that it took, also when its slice ends.
+
+    The time of a stage that is over is written with what comes next.
+    """
+    stint, started, document = Stint(), time.monotonic(), lease.document
+    if document.status != status:
+        seconds = document.stage_seconds
+        lease.update(status=status, stage_progress=0, stage_started_at=Now(), stage_seconds=seconds, waiting_for="")
     try:
         yield stint
     except SliceEnded:
         _note_time(lease, status, stint, time.monotonic() - started)
+        lease.update(stage_seconds=document.stage_seconds, waiting_for="")
         raise
     _note_time(lease, status, stint, time.monotonic() - started)
 
 
 def _note_time(lease: Lease, status: str, stint: Stint, seconds: float) -> None:
-    earlier = lease.document.stage_seconds
-    lease.update(
-        stage_seconds={**earlier, str(status): round(earlier.get(str(status), 0) + seconds, 3)}, waiting_for=""
-    )
-    note(lease.document, status, stint, seconds)
+    document = lease.document
+    earlier = document.stage_seconds
+    document.stage_seconds = {**earlier, str(status): round(earlier.get(str(status), 0) + seconds, 3)}
+    note(document, status, stint, seconds)
 
 
 def _progress_writer(lease: Lease) -> Callable[[float], None]:

@@ -6,7 +6,7 @@ from threading import Thread
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_shutting_down
+from celery.signals import worker_ready, worker_shutting_down
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
 
@@ -14,6 +14,7 @@ from documents.models import Document
 from documents.services import wake_worker
 from processing import pipeline, renewal
 from processing.admission import admission
+from ragsite import languages
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,13 @@ def _database_away(error: Exception) -> None:
     """Nothing is lost: leases expire, and the next round finds the rows."""
     logger.warning("The database is away: %s", str(error).strip().splitlines()[0])
     close_old_connections()
+
+
+@worker_ready.connect
+def load_early(sender: Any, **_: Any) -> None:
+    """What the first document would wait for, in a thread of its own: the worker takes messages meanwhile."""
+    if settings.DOCUMENTS_QUEUE in sender.app.amqp.queues.consume_from:
+        Thread(target=languages.prepared, name="loading", daemon=True).start()
 
 
 @worker_shutting_down.connect

@@ -46,9 +46,13 @@ def detect(text: str) -> str:
     telling = sum(character >= _SCRIPTS_OF_FEW_LANGUAGES for character in letters)
     if len(letters) < (FEWEST_TELLING_LETTERS if 2 * telling > len(letters) else FEWEST_LETTERS):
         return ""
+    return prepared()(sample)[0]
+
+
+def prepared() -> Callable[[str], tuple[str, float]]:
+    """What tells languages; the first call loads it."""
     with _loading:  # documents are read in threads, and whoever came while the languages are set would get nonsense
-        classify = _classifier()
-    return classify(sample)[0]
+        return _classifier()
 
 
 _loading = Lock()
