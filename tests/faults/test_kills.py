@@ -30,10 +30,14 @@ from documents.models import Chunk, Document, Embedding
 wrong = []
 for d in Document.objects.all():
     chunks = list(Chunk.objects.of(d).order_by("position").values_list("position", flat=True))
-    vectors = Embedding.objects.filter(owner=d.owner_id, document_id=d.id).count()
-    wanted = d.chunk_count if d.status == "processed" else 0
-    if chunks != list(range(wanted)) or vectors != wanted or (d.status == "processed") != d.searchable:
-        wrong.append([d.filename, d.status, d.chunk_count, len(chunks), vectors])
+    parts = {}
+    rows = Embedding.objects.filter(owner=d.owner_id, document_id=d.id).order_by("position", "part")
+    for position, part in rows.values_list("position", "part"):
+        parts.setdefault(position, []).append(part)
+    wanted = list(range(d.chunk_count if d.status == "processed" else 0))
+    gapless = all(numbers == list(range(len(numbers))) for numbers in parts.values())
+    if chunks != wanted or list(parts) != wanted or not gapless or (d.status == "processed") != d.searchable:
+        wrong.append([d.filename, d.status, d.chunk_count, len(chunks), parts])
 print(json.dumps(wrong))
 """
 
