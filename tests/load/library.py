@@ -1,173 +1,231 @@
-"""A large library made of a small real one, quickly: the real sentences of a document in new orders and numbers.
+"""A large library made of a small real one, quickly: perturbed copies of its documents.
 
-Each made chunk has some sentences of one real document, their real vectors slightly moved, and as vector of the
-whole their mean, as real chunks have. One long word in five is made rare, as a growing library meets new names.
-What is not real: vectors of a million chunks gather about some thousand sentences.
+A made document has the chunks of a real one in their order, with their sentences. Their vectors are moved by
+*differences of real vectors*, so that they vary in the directions in which real texts differ: all of a document by a
+share of how two chunks of the library differ, each chunk by how two chunks of its document do, each sentence by how
+two sentences do. The vector of the whole is the mean of its sentences, as in real chunks. (Noise in all directions
+alike makes vectors that no index finds well, and that no text has.) One long word in five is made rare, as a growing
+library meets new names.
 """
 
 import io
 import random
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from django.db import connection, transaction
 from numpy.typing import NDArray
 
-from documents.models import EmbeddingModel
-from documents.vectors import model_names
+from documents.models import Chunk, Embedding, EmbeddingModel
+from documents.vectors import create_index, drop_index, model_names
 from ragsite.copying import copy_rows
 
 CHUNKS_OF_A_DOCUMENT = 50
-SENTENCES_OF_A_CHUNK = 5
 DIMENSIONS = 384
-TOPIC_NOISE = 0.015
-"""Moves all of a document: two documents of a large library are not about the very same thing."""
-NOISE = 0.01
+DOCUMENT_SHARE, CHUNK_SHARE, SENTENCE_SHARE = 0.4, 0.3, 0.3
+"""Of a real difference: how far a document, a chunk and a sentence are moved."""
 RARE = 0.2
-LONG_WORD = 7
-BATCH = 200
-"""Documents made at once."""
+LONG_WORD = re.compile(r"\w{7,}")
+BATCH = 40
+"""Documents made in one transaction."""
+WRITERS = 3
+"""PostgreSQL makes words of texts in two processes while the third's texts are made here."""
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+SIZES = {"owner": 8, "document": 16, "position": 4, "part": 2, "model": 2, "start": 4, "end": 4, "hash": 32}
+KINDS = {2: ">i2", 4: ">i4", 8: ">i8", 16: "V16", 32: "V32"}
 ROW = np.dtype(
     [("fields", ">i2")]
-    + [
-        field
-        for name, kind, size in (
-            ("owner", ">i8", 8), ("document", "V16", 16), ("position", ">i4", 4), ("part", ">i2", 2),
-            ("model", ">i2", 2), ("start", ">i4", 4), ("end", ">i4", 4), ("hash", "V32", 32),
-        )
-        for field in ((f"{name}_size", ">i4", ()), (name, kind, ()))
-    ]
-    + [("vector_size", ">i4"), ("dimensions", ">u2"), ("unused", ">u2"), ("vector", ">f2", DIMENSIONS)]
-)  # fmt: skip
+    + [field for name, size in SIZES.items() for field in ((f"{name}_size", ">i4"), (name, KINDS[size]))]
+    + [("vector_size", ">i4"), ("dimensions", ">u2"), ("unused", ">u2"), ("vector", ">f2", DIMENSIONS)]  # type: ignore[list-item]
+)
 """A row of COPY … BINARY into documents_embedding."""
-SIZES = {"owner": 8, "document": 16, "position": 4, "part": 2, "model": 2, "start": 4, "end": 4, "hash": 32}
+EMBEDDING_COLUMNS = 'owner_id, document_id, position, part, model_id, start, "end", content_hash, vector'
 DOCUMENTS = """
 INSERT INTO documents_document (id, owner_id, filename, content_type, size, sha256, file, status, searchable, title,
   language, page_kind, warnings, chunk_count, stage_progress, stage_seconds, error_code, error_detail, error_retryable,
   updated_at, attempts, crashes, waiting_for)
-SELECT id, %s, 'made-' || id || '.md', 'text/markdown', 1, uuid_send(id), '', 'processed', true, 'Made', 'en', 'page',
-  '[]', %s, 1, '{}', '', '', false, now(), 0, 0, '' FROM unnest(%s::uuid[]) AS id
+SELECT id, %s, 'made-' || id || '.md', 'text/markdown', 1, uuid_send(id), '', 'processed', true, 'Made', language,
+  'page', '[]', %s, 1, '{}', '', '', false, now(), 0, 0, '' FROM unnest(%s::uuid[], %s::text[]) AS made(id, language)
 """
 CHUNK_COLUMNS = (
-    "owner_id", "document_id", "position", "kind", "start", "end", "headings", "title", "text", "token_count",
+    "owner_id", "document_id", "position", "kind", "start", "end", "headings", "title", "text", "words", "token_count",
     "language", "sample_key",
 )  # fmt: skip
-SENTENCES = """
-SELECT e.document_id, c.title, substr(t.text, e.start + 1, e.end - e.start), e.vector::text
+REAL = """
+SELECT c.document_id, c.position, c.title, c.language, c.words, c.text, e.vector::text
 FROM documents_embedding e JOIN documents_chunk c USING (owner_id, document_id, position)
-JOIN documents_text t USING (document_id) WHERE e.owner_id = %s AND e.start IS NOT NULL AND t.owner_id = e.owner_id
+JOIN documents_document d ON d.owner_id = e.owner_id AND d.id = e.document_id AND d.filename NOT LIKE 'made-%%'
+WHERE e.owner_id = %s AND e.model_id = %s AND e.start IS NOT NULL ORDER BY 1, 2, e.part
 """
 
 
 @dataclass
-class Source:
-    """The sentences of a real document and their vectors, of shape (sentences, dimensions)."""
+class Passage:
+    """A real chunk and the vectors of its sentences, of shape (sentences, dimensions)."""
 
     title: str
-    texts: list[str]
+    language: str
+    words: str | None
+    text: str
     vectors: NDArray[np.float32]
 
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        mean: NDArray[np.float32] = self.vectors.mean(axis=0)
+        return mean
 
-def enlarge(owner_id: int, size: int) -> None:
-    """Make chunks until the owner has so many, then the indexes and statistics."""
-    sources = list(_sources(owner_id))
+
+Source = list[Passage]
+"""The chunks of a real document."""
+
+
+def enlarge(owner_id: int, size: int, progress: Callable[[int], None] = lambda chunks: None) -> float:
+    """Make chunks until the owner has so many, then the indexes and statistics; may be stopped and repeated.
+
+    Returns the seconds that building the vector index took.
+    """
     model = EmbeddingModel.objects.get(name=model_names()[0])
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM documents_chunk WHERE owner_id = %s", [owner_id])
-        missing = size - cursor.fetchone()[0]
-        cursor.execute("SET maintenance_work_mem = '2GB'")
+    missing = size - Chunk.objects.filter(owner=owner_id).count()
+    if missing > 0:
         with _without_indexes(model):
-            while missing > 0:
-                documents = min(BATCH, -(-missing // CHUNKS_OF_A_DOCUMENT))
-                _make(owner_id, model.id, sources, documents)
-                missing -= documents * CHUNKS_OF_A_DOCUMENT
-        cursor.execute("VACUUM ANALYZE documents_chunk, documents_embedding, documents_document")
-
-
-def _sources(owner_id: int) -> Iterator[Source]:
+            _fill(owner_id, model.id, missing, progress)
+    seconds = _build(model)
     with connection.cursor() as cursor:
-        cursor.execute(SENTENCES, [owner_id])
+        cursor.execute("VACUUM ANALYZE documents_chunk, documents_embedding, documents_document")
+    return seconds
+
+
+def _fill(owner_id: int, model_id: int, missing: int, progress: Callable[[int], None]) -> None:
+    sources = real_documents(owner_id, model_id)
+    sizes = [min(BATCH * CHUNKS_OF_A_DOCUMENT, missing - made) for made in range(0, missing, BATCH * 50)]
+
+    def make(chunks: int) -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET synchronous_commit = off; SET session_replication_role = replica")
+            _make(owner_id, model_id, sources, chunks)
+        finally:
+            connection.close()
+        progress(chunks)
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(make, sizes))
+
+
+def real_documents(owner_id: int, model_id: int) -> list[Source]:
+    """The owner's documents that were not made here."""
+    with connection.cursor() as cursor:
+        cursor.execute(REAL, [owner_id, model_id])
         rows = cursor.fetchall()
-    for document in {row[0] for row in rows}:
-        own = [row for row in rows if row[0] == document]
-        vectors = np.array([np.fromstring(row[3].strip("[]"), sep=",") for row in own], np.float32)
-        yield Source(own[0][1], [row[2] for row in own], vectors)
+    documents: dict[Any, Source] = {}
+    for (document, _), group in groupby(rows, key=lambda row: row[:2]):
+        parts = list(group)
+        vectors = np.array([np.fromstring(part[6].strip("[]"), sep=",") for part in parts], np.float32)
+        documents.setdefault(document, []).append(Passage(*parts[0][2:6], vectors))
+    return list(documents.values())
 
 
-class _without_indexes:
-    """The two large indexes are built at the end, which takes a tenth of the time."""
-
-    def __init__(self, model: EmbeddingModel) -> None:
-        self.names = ("chunk_words_gin", f"documents_embedding_hnsw_{model.id}")
-        self.definitions: list[str] = []
-
-    def __enter__(self) -> None:
-        with connection.cursor() as cursor:
-            for name in self.names:
-                cursor.execute("SELECT pg_get_indexdef(%s::regclass)", [name])
-                self.definitions.append(cursor.fetchone()[0].replace(" ON ONLY ", " ON "))
-                cursor.execute(f"DROP INDEX {name}")
-
-    def __exit__(self, *_: Any) -> None:
-        with connection.cursor() as cursor:
-            for definition in self.definitions:
-                cursor.execute(definition)
+@contextmanager
+def _without_indexes(model: EmbeddingModel) -> Iterator[None]:
+    """The large indexes are built at the end, which takes a tenth of the time; missing ones stay so until then."""
+    drop_index(model)
+    with connection.cursor() as cursor:
+        for _, index in _INDEXES:
+            cursor.execute(f"DROP INDEX IF EXISTS {index}")
+    yield
 
 
-def _make(owner_id: int, model_id: int, sources: list[Source], count: int) -> None:
-    """So many documents, in one transaction."""
-    ids = [uuid.uuid4() for _ in range(count)]
-    chunks: list[tuple[Any, ...]] = []
-    rows = []
-    for document in ids:
-        source = random.choice(sources)
-        picked = np.random.randint(len(source.texts), size=(CHUNKS_OF_A_DOCUMENT, SENTENCES_OF_A_CHUNK))
-        chunks += _chunks(owner_id, document, source, picked)
-        rows.append(_embeddings(owner_id, document, model_id, source.vectors[picked]).tobytes())
+_INDEXES = ((Chunk, "chunk_words_gin"), (Embedding, "embedding_hash_idx"))
+
+
+def _build(model: EmbeddingModel) -> float:
+    """What is missing of the large indexes; the seconds of the one over vectors, 0 where it was there."""
+    import time
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET maintenance_work_mem = '3GB'")
+        for table, name in _INDEXES:
+            cursor.execute("SELECT to_regclass(%s)", [name])
+            if cursor.fetchone()[0] is None:
+                index = next(index for index in table._meta.indexes if index.name == name)
+                with connection.schema_editor() as editor:
+                    editor.add_index(table, index)
+        started = time.monotonic()
+        create_index(model)
+    return time.monotonic() - started
+
+
+def _make(owner_id: int, model_id: int, sources: Sequence[Source], chunks: int) -> None:
+    """So many chunks, in one transaction."""
+    made = [
+        (uuid.uuid4(), _copied(random.choice(sources), min(CHUNKS_OF_A_DOCUMENT, chunks - done)))
+        for done in range(0, chunks, CHUNKS_OF_A_DOCUMENT)
+    ]
+    vectors = b"".join(_rows(owner_id, model_id, id_, moved(source, sources)).tobytes() for id_, source in made)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(DOCUMENTS, [owner_id, CHUNKS_OF_A_DOCUMENT, ids])
-        copy_rows("documents_chunk", CHUNK_COLUMNS, chunks)
-        stream = io.BytesIO(HEADER + b"".join(rows) + b"\xff\xff")
-        columns = 'owner_id, document_id, position, part, model_id, start, "end", content_hash, vector'
-        cursor.copy_expert(f"COPY documents_embedding ({columns}) FROM STDIN (FORMAT binary)", stream)
+        ids, languages = [id_ for id_, _ in made], [source[0].language for _, source in made]
+        cursor.execute(DOCUMENTS, [owner_id, CHUNKS_OF_A_DOCUMENT, ids, languages])
+        copy_rows("documents_chunk", CHUNK_COLUMNS, (row for entry in made for row in _chunks(owner_id, *entry)))
+        stream = io.BytesIO(HEADER + vectors + b"\xff\xff")
+        cursor.copy_expert(f"COPY documents_embedding ({EMBEDDING_COLUMNS}) FROM STDIN (FORMAT binary)", stream)
 
 
-def _chunks(owner_id: int, document: uuid.UUID, source: Source, picked: NDArray[Any]) -> Iterator[tuple[Any, ...]]:
-    for position, sentences in enumerate(picked):
-        text = _with_rare_words(" ".join(source.texts[index] for index in sentences))
+def _copied(source: Source, chunks: int) -> Source:
+    """So many chunks in a row, from anywhere in the document, and again from its beginning where it is short."""
+    first = random.randrange(len(source))
+    return [source[(first + number) % len(source)] for number in range(chunks)]
+
+
+def _chunks(owner_id: int, document: uuid.UUID, source: Source) -> Iterator[tuple[Any, ...]]:
+    for position, chunk in enumerate(source):
+        text = LONG_WORD.sub(_perhaps_rare, chunk.text) if chunk.words is None else chunk.text
+        start = position * 10_000
         yield (
-            owner_id, document, position, "paragraph", position * 10_000, position * 10_000 + len(text), (),
-            source.title, text, len(text) // 4, "en", random.randrange(1 << 31),
+            owner_id, document, position, "paragraph", start, start + len(text), (), chunk.title, text, chunk.words,
+            len(text) // 4, chunk.language, random.randrange(1 << 31),
         )  # fmt: skip
 
 
-def _with_rare_words(text: str) -> str:
-    return " ".join(
-        f"{word}{random.randrange(100_000)}" if len(word) >= LONG_WORD and random.random() < RARE else word
-        for word in text.split(" ")
-    )
+def _perhaps_rare(word: re.Match[str]) -> str:
+    return f"{word[0]}{random.randrange(100_000)}" if random.random() < RARE else word[0]
 
 
-def _embeddings(owner_id: int, document: uuid.UUID, model_id: int, vectors: NDArray[np.float32]) -> NDArray[Any]:
-    """The rows of a document's parts and of their means, from vectors of shape (chunks, sentences, dimensions)."""
-    topic = np.random.normal(0, TOPIC_NOISE, DIMENSIONS)
-    moved = (vectors + topic + np.random.normal(0, NOISE, vectors.shape)).astype(np.float32)
-    every = np.concatenate([moved.mean(axis=1, keepdims=True), moved], axis=1)
-    every /= np.linalg.norm(every, axis=2, keepdims=True)
-    chunks, parts, _ = every.shape
-    rows = np.zeros((chunks, parts), ROW)
-    rows["fields"] = 9
+def moved(source: Source, sources: Sequence[Source]) -> list[NDArray[np.float32]]:
+    """The vectors of a made document: of each chunk the parts, the first of which is the mean of the others."""
+    others = random.choice([other for other in sources if other[0].language == source[0].language])
+    topic = DOCUMENT_SHARE * (random.choice(others).mean - random.choice(source).mean)
+    sentences = np.concatenate([chunk.vectors for chunk in source])
+    found = []
+    for chunk in source:
+        own = topic + CHUNK_SHARE * (random.choice(source).mean - random.choice(source).mean)
+        one, other = np.random.randint(len(sentences), size=(2, len(chunk.vectors)))
+        parts = chunk.vectors + own + SENTENCE_SHARE * (sentences[one] - sentences[other])
+        parts /= np.linalg.norm(parts, axis=1, keepdims=True)
+        mean = parts.mean(axis=0, keepdims=True)
+        found.append(np.concatenate([mean / np.linalg.norm(mean), parts]))
+    return found
+
+
+def _rows(owner_id: int, model_id: int, document: uuid.UUID, vectors: list[NDArray[np.float32]]) -> NDArray[Any]:
+    """The rows of a document's parts, from the vectors of each chunk."""
+    lengths = [len(parts) for parts in vectors]
+    rows = np.zeros(sum(lengths), ROW)
+    rows["fields"] = len(SIZES) + 1
     for name, size in SIZES.items():
         rows[f"{name}_size"] = size
     rows["owner"], rows["model"], rows["document"] = owner_id, model_id, np.void(document.bytes)
-    rows["position"] = np.arange(chunks)[:, None]
-    rows["part"] = np.arange(parts)
+    rows["position"] = np.repeat(np.arange(len(vectors)), lengths)
+    rows["part"] = np.concatenate([np.arange(length) for length in lengths])
     rows["start"] = rows["position"] * 10_000 + rows["part"] * 100
     rows["end"] = rows["start"] + 100
-    rows["hash"] = np.frombuffer(random.randbytes(32 * chunks * parts), "V32").reshape(chunks, parts)
-    rows["vector_size"], rows["dimensions"], rows["vector"] = 4 + 2 * DIMENSIONS, DIMENSIONS, every
-    return rows.reshape(-1)
+    rows["hash"] = np.frombuffer(random.randbytes(32 * len(rows)), "V32")
+    rows["vector_size"], rows["dimensions"] = 4 + 2 * DIMENSIONS, DIMENSIONS
+    rows["vector"] = np.concatenate(vectors)
+    return rows

@@ -6,7 +6,9 @@ import time
 import httpx
 import pytest
 
+from tests.load.mock_cost import measure
 from tests.load.mock_model import Server, Times, running_mock
+from tests.load.mock_process import running_mock_process
 
 
 def post(server: Server, mode: str = "", content: str = "Hello") -> httpx.Response:
@@ -60,3 +62,29 @@ def test_the_messages_come_back_in_echo() -> None:
 def test_silence_lasts(mode: str) -> None:
     with running_mock() as server, pytest.raises(httpx.ReadTimeout):
         post(server, mode)
+
+
+def test_a_client_that_wants_no_stream_gets_one_piece() -> None:
+    with running_mock(Times(first=10, delay=1, tokens=8, beat=2)) as server:
+        body = {"messages": [{"role": "user", "content": "Hello"}], "stream": False}
+        answer = httpx.post(f"http://127.0.0.1:{server.port}/v1/chat/completions", json=body, timeout=5).json()
+    assert answer["choices"][0]["message"]["content"].startswith("The passages say so [1]")
+    assert answer["usage"]["completion_tokens"] == 8
+
+
+def test_the_share_of_failures_is_exact() -> None:
+    server = Server(failures=0.05)
+    modes = [server.told_to_fail() for _ in range(300)]
+    assert len([mode for mode in modes if mode]) == server.stats.failed_as_told == 15
+    assert {mode for mode in modes if mode} == {"500", "cut", "error"}
+
+
+def test_many_streams_of_a_process_of_its_own_are_all_whole_and_counted() -> None:
+    with running_mock_process(Times(first=20, delay=2, tokens=30)) as model:
+        assert len(measure(model, 200).whole) == 200
+        stats = model.stats()
+        model.reset()
+        assert model.stats()["answers"] == 0
+    assert (stats["requests"], stats["answers"], stats["open"]) == (200, 200, 0)
+    assert stats["most_open"] > 1
+    assert stats["late_ms"]["most"] >= stats["late_ms"]["p50"] >= 0
