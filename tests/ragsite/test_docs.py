@@ -40,7 +40,7 @@ def _is_module(name: str) -> bool:
     return path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
 
 
-@pytest.mark.parametrize("command", ["ingest", "ask", "create_token", "evaluate", "up", "prepare"])
+@pytest.mark.parametrize("command", ["ingest", "ask", "create_token", "evaluate", "up", "prepare", "seed"])
 def test_the_commands_say_how_they_are_used(command):
     done = subprocess.run(
         [sys.executable, "manage.py", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False

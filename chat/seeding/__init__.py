@@ -1,0 +1,1 @@
+"""Made accounts with made libraries and conversations, in any number: for measurements and for looking at plans."""
