@@ -44,22 +44,32 @@ def _create_model(name: str, dimensions: int) -> EmbeddingModel:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('documents_embeddingmodel', 0))")
         model, created = EmbeddingModel.objects.get_or_create(name=name, defaults={"dimensions": dimensions})
         if created:
-            _create_index(model)
+            create_index(model)
     return model
 
 
-def _create_index(model: EmbeddingModel) -> None:
+def create_index(model: EmbeddingModel) -> None:
+    """The index over the vectors that stand for whole chunks, where it is missing."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"CREATE INDEX documents_embedding_hnsw_{model.id:d} ON documents_embedding "
+            f"CREATE INDEX IF NOT EXISTS {index_name(model)} ON documents_embedding "
             f"USING hnsw ((vector::halfvec({model.dimensions:d})) halfvec_cosine_ops) "
             f"WHERE model_id = {model.id:d} AND part = 0"
         )
 
 
+def drop_index(model: EmbeddingModel) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP INDEX IF EXISTS {index_name(model)}")
+
+
+def index_name(model: EmbeddingModel) -> str:
+    return f"documents_embedding_hnsw_{model.id:d}"
+
+
 def forget_model(model: EmbeddingModel) -> None:
     """Remove a model that another has replaced, with its index and what vectors are left of it."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"DROP INDEX IF EXISTS documents_embedding_hnsw_{model.id:d}")
+        drop_index(model)
         cursor.execute("DELETE FROM documents_embedding WHERE model_id = %s", [model.id])
         model.delete()

@@ -11,6 +11,7 @@ library meets new names.
 import io
 import random
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +44,7 @@ KINDS = {2: ">i2", 4: ">i4", 8: ">i8", 16: "V16", 32: "V32"}
 ROW = np.dtype(
     [("fields", ">i2")]
     + [field for name, size in SIZES.items() for field in ((f"{name}_size", ">i4"), (name, KINDS[size]))]
-    + [("vector_size", ">i4"), ("dimensions", ">u2"), ("unused", ">u2"), ("vector", ">f2", DIMENSIONS)]  # type: ignore[list-item]
+    + [("vector_size", ">i4"), ("dimensions", ">u2"), ("unused", ">u2"), ("vector", ">f2", DIMENSIONS)]
 )
 """A row of COPY … BINARY into documents_embedding."""
 EMBEDDING_COLUMNS = 'owner_id, document_id, position, part, model_id, start, "end", content_hash, vector'
@@ -127,8 +128,9 @@ def real_documents(owner_id: int, model_id: int) -> list[Source]:
     documents: dict[Any, Source] = {}
     for (document, _), group in groupby(rows, key=lambda row: row[:2]):
         parts = list(group)
+        _, _, title, language, words, text, _ = parts[0]
         vectors = np.array([np.fromstring(part[6].strip("[]"), sep=",") for part in parts], np.float32)
-        documents.setdefault(document, []).append(Passage(*parts[0][2:6], vectors))
+        documents.setdefault(document, []).append(Passage(title, language, words, text, vectors))
     return list(documents.values())
 
 
@@ -147,8 +149,6 @@ _INDEXES = ((Chunk, "chunk_words_gin"), (Embedding, "embedding_hash_idx"))
 
 def _build(model: EmbeddingModel) -> float:
     """What is missing of the large indexes; the seconds of the one over vectors, 0 where it was there."""
-    import time
-
     with connection.cursor() as cursor:
         cursor.execute("SET maintenance_work_mem = '3GB'")
         for table, name in _INDEXES:
