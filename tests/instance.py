@@ -38,10 +38,12 @@ def until(condition: Callable[[], object], seconds: float = PATIENCE) -> bool:
 class Instance:
     """A running `manage.py up`."""
 
-    def __init__(self, folder: Path, *prefix: str, **environment: str) -> None:
+    def __init__(self, folder: Path, *prefix: str, **environment: str | None) -> None:
+        """``prefix`` stands before the command; a variable that is None is not set."""
         self.port = free_port()
         self.folder = folder
-        self.environment = environment_for(folder, self.port) | environment
+        wanted = environment_for(folder, self.port) | environment
+        self.environment = {name: value for name, value in wanted.items() if value is not None}
         self.log = Path(tempfile.mkstemp(prefix="ragsite-up-")[1])
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(

@@ -24,19 +24,22 @@ LINES_A_PAGE = 40
 
 def texts(folder: Path, count: int, size: int = 10_000) -> list[Path]:
     """So many files of so many characters. No sentence comes twice: the site would compute it once."""
-    source = _sentences()
-    return [_written(folder / f"text {number:03}.txt", _text(source, size)) for number in range(count)]
+    source = sentences()
+    return [_written(folder / f"text {number:03}.txt", text_of(source, size)) for number in range(count)]
 
 
-def _text(source: Iterator[str], size: int) -> str:
-    sentences: list[str] = []
-    while sum(map(len, sentences)) + len(sentences) < size:
-        sentences.append(next(source))
-    paragraphs = (" ".join(sentences[start : start + 5]) for start in range(0, len(sentences), 5))
+def text_of(source: Iterator[str], size: int) -> str:
+    """So many characters of paragraphs."""
+    parts: list[str] = []
+    length = 0
+    while length < size:
+        parts.append(next(source))
+        length += len(parts[-1]) + 1
+    paragraphs = (" ".join(parts[start : start + 5]) for start in range(0, len(parts), 5))
     return "\n\n".join(paragraphs)
 
 
-def _sentences() -> Iterator[str]:
+def sentences() -> Iterator[str]:
     """Those of the articles, and again with their words in another order, without end."""
     choose = random.Random(1)
     known = _article_sentences() or [" ".join(choose.choices(WORDS, k=20)) + "." for _ in range(5000)]

@@ -1,13 +1,17 @@
 """Processor time and memory of a process with all that it has started, by their parts."""
 
+import os
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
 SAMPLE_SECONDS = 0.5
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pid: int) -> float:
@@ -19,6 +23,31 @@ def cpu_seconds(pid: int) -> float:
         except psutil.NoSuchProcess:
             continue
         total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def cpu_of_all() -> dict[int, tuple[int, float]]:
+    """The parent of every process, and its processor time with that of its children that have ended: one cheap look."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        found[int(path.parent.name)] = (int(words[1]), sum(map(int, words[11:15])) / TICKS)
+    return found
+
+
+def cpu_below(pid: int, processes: dict[int, tuple[int, float]]) -> float:
+    """``cpu_seconds`` out of what ``cpu_of_all`` has seen."""
+    below = defaultdict(list)
+    for child, (parent, _) in processes.items():
+        below[parent].append(child)
+    total, border = 0.0, [pid] if pid in processes else []
+    while border:
+        current = border.pop()
+        total += processes[current][1]
+        border += below[current]
     return total
 
 
