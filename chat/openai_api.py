@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponse, HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import exceptions
@@ -25,6 +25,7 @@ from chat.answers.running import RunningAnswer, StopReason
 from chat.api import EVENT_STREAM, STATUS_OF_FAILURE, event_stream, named
 from chat.engines import Turn
 from chat.openai_serializers import ChatCompletionSerializer, ModelListSerializer, ModelSerializer
+from chat.openai_tasks import task_reply
 from chat.scopes import instructions_for
 from chat.seats import seated
 from documents.models import Collection
@@ -35,6 +36,7 @@ from ragsite.api.throttling import MessageThrottle
 from ragsite.fields import new_id
 
 LIBRARY_MODEL = "ragsite"
+END_OF_STREAM = b"data: [DONE]\n\n"
 ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -106,6 +108,8 @@ class ChatCompletionsView(OpenAIView):
         form.is_valid(raise_exception=True)
         wanted = form.validated_data
         scope = scope_of_model(request, wanted["model"])
+        if (reply := task_reply(wanted["messages"])) is not None:
+            return task_response(reply, wanted)
         question = replace(question_of(wanted["messages"], scope), **named(wanted, "language_model", "style"))
         site = request.build_absolute_uri("/")
         with seated(caller(request).pk) as seat:
@@ -166,20 +170,20 @@ def completion(answer: RunningAnswer, model: str, site: str) -> Answered:
     content = {"role": "assistant", "content": message["content"], "annotations": annotations(message, site)}
     content["refusal"] = None
     choice = {"index": 0, "message": content, "finish_reason": message["finish_reason"], "logprobs": None}
-    head = _head(answer, model, "chat.completion")
+    head = _head(answer.id, model, "chat.completion")
     return {**head, "choices": [choice], "usage": usage(message), "support": message["support"]}
 
 
 def streamed(answer: RunningAnswer, model: str, site: str, include_usage: bool) -> Iterator[bytes]:
     """The answer as chunks. A client that goes away ends it, because nobody else can ever read it."""
-    head = _head(answer, model, "chat.completion.chunk")
+    head = _head(answer.id, model, "chat.completion.chunk")
     try:
         yield _chunk(head, {"role": "assistant", "content": ""})
         for batch in follow_log(answer.log):
             yield b"".join(_chunks(head, batch, site, include_usage)) or events.HEARTBEAT
     finally:
         answer.stop.set(StopReason.STOPPED)
-    yield b"data: [DONE]\n\n"
+    yield END_OF_STREAM
 
 
 def _chunks(head: Answered, batch: Sequence[Event], site: str, include_usage: bool) -> Iterator[bytes]:
@@ -195,8 +199,20 @@ def _chunks(head: Answered, batch: Sequence[Event], site: str, include_usage: bo
             yield _data(error_body(500, event.data["code"], event.data["detail"]))
 
 
-def _head(answer: RunningAnswer, model: str, kind: str) -> Answered:
-    return {"id": f"chatcmpl-{answer.id.hex}", "object": kind, "created": int(time.time()), "model": model}
+def task_response(reply: str, wanted: dict[str, Any]) -> HttpResponseBase:
+    """What answers a wish of the chat program itself: nothing was searched for, no model was asked."""
+    if wanted["stream"]:
+        head = _head(new_id(), wanted["model"], "chat.completion.chunk")
+        chunks = (_chunk(head, {"role": "assistant", "content": reply}), _chunk(head, {}, "stop"), END_OF_STREAM)
+        return HttpResponse(b"".join(chunks), content_type=EVENT_STREAM)
+    message = {"role": "assistant", "content": reply, "annotations": [], "refusal": None}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+    head = _head(new_id(), wanted["model"], "chat.completion")
+    return Response({**head, "choices": [choice], "usage": usage({"usage": None})})
+
+
+def _head(identifier: UUID, model: str, kind: str) -> Answered:
+    return {"id": f"chatcmpl-{identifier.hex}", "object": kind, "created": int(time.time()), "model": model}
 
 
 def _chunk(head: Answered, delta: Answered, finish_reason: str | None = None) -> bytes:
