@@ -205,7 +205,7 @@ def task_response(reply: str, wanted: dict[str, Any]) -> HttpResponseBase:
         head = _head(new_id(), wanted["model"], "chat.completion.chunk")
         chunks = (_chunk(head, {"role": "assistant", "content": reply}), _chunk(head, {}, "stop"), END_OF_STREAM)
         return HttpResponse(b"".join(chunks), content_type=EVENT_STREAM)
-    message = {"role": "assistant", "content": reply, "annotations": [], "refusal": None}
+    message: Answered = {"role": "assistant", "content": reply, "annotations": [], "refusal": None}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
     head = _head(new_id(), wanted["model"], "chat.completion")
     return Response({**head, "choices": [choice], "usage": usage({"usage": None})})
