@@ -25,6 +25,7 @@ from documents.pages import NoSuchPage, page_picture, passage_boxes
 from documents.replacing import CannotReplace, OnDuplicateName, settle_upload
 from documents.scopes import NotInLibrary, owned_scope
 from documents.search import search
+from documents.search_results import result
 from documents.serializers import (
     BoxesQuerySerializer,
     BoxesSerializer,
@@ -343,8 +344,7 @@ class SearchView(APIView):
         except NotInLibrary as error:
             raise Problem(404, "not_found", str(error), error.errors) from error
         hits = _searched(scope, wanted["query"], wanted["limit"])
-        context = {"query": wanted["query"]}
-        return Response(SearchResultsSerializer({"results": hits}, context=context).data)
+        return Response({"results": [result(hit, wanted["query"]) for hit in hits]})
 
 
 def _searched(scope: Any, query: str, limit: int) -> list[Any]:

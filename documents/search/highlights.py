@@ -1,8 +1,8 @@
 """Which words of a passage the query asked for."""
 
 import re
-from collections.abc import Callable
-from functools import cache
+import threading
+from functools import cache, lru_cache
 
 import Stemmer
 
@@ -11,26 +11,34 @@ from ragsite.languages import STEMMERS, index_words
 
 _WORD = re.compile(r"\w+")
 _SHORTEST = 2
+_STEMS_KEPT = 50_000
+"""A few megabytes; most words of a language's texts are among them."""
 
 
 def highlights(hit: Hit, query: str) -> list[tuple[int, int]]:
     """Spans (code points of the document's text, end exclusive) of the words that share a stem with the query's."""
-    stem = _stemmer(hit.language)
-    wanted = {stem(word) for word in _words(index_words(query))}
-    spans = [
-        (match.start(), match.end()) for match in _WORD.finditer(hit.text) if stem(match.group().lower()) in wanted
-    ]
-    spans += _unspaced(hit.text, query)
-    return [(hit.start + start, hit.start + end) for start, end in _merged(spans)]
+    text, asked = hit.text, _asked(query)
+    wanted = {_stem(hit.language, word) for word in asked if len(word) >= _SHORTEST}
+    lowered = text.lower()
+    if len(lowered) != len(text):  # a few letters become two: then each word by itself, so that the offsets stay
+        words = ((match[0].lower(), *match.span()) for match in _WORD.finditer(text))
+    else:
+        words = ((match[0], *match.span()) for match in _WORD.finditer(lowered))
+    spans = [(start, end) for word, start, end in words if _stem(hit.language, word) in wanted]
+    pairs = {word for word in asked if len(word) == _SHORTEST and not word.isascii()}
+    return [(hit.start + start, hit.start + end) for start, end in _merged(spans + _unspaced(text, pairs))]
 
 
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text) if len(word) >= _SHORTEST]
+@lru_cache(maxsize=64)
+def _asked(query: str) -> tuple[str, ...]:
+    """The words of a query as they are indexed, of unspaced scripts their characters and pairs; once for all hits."""
+    return tuple(word.lower() for word in _WORD.findall(index_words(query)))
 
 
-def _unspaced(text: str, query: str) -> list[tuple[int, int]]:
+def _unspaced(text: str, pairs: set[str]) -> list[tuple[int, int]]:
     """The pairs of characters that a query in a script without spaces shares with the text."""
-    pairs = {gram for gram in index_words(query).split() if len(gram) == _SHORTEST and not gram.isascii()}
+    if not pairs:
+        return []
     return [(i, i + _SHORTEST) for i in range(len(text) - 1) if text[i : i + _SHORTEST] in pairs]
 
 
@@ -50,6 +58,18 @@ def _algorithm(language: str) -> str | None:
     return name if name in Stemmer.algorithms() else None
 
 
-def _stemmer(language: str) -> Callable[[str], str]:
+@lru_cache(maxsize=_STEMS_KEPT)
+def _stem(language: str, word: str) -> str:
+    """The stem of a word in small letters; the word itself where the language has no stemmer."""
     algorithm = _algorithm(language)
-    return Stemmer.Stemmer(algorithm).stemWord if algorithm else str.lower
+    if algorithm is None:
+        return word
+    stemmers: dict[str, Stemmer.Stemmer] = _of_thread.__dict__
+    if algorithm not in stemmers:
+        stemmers[algorithm] = Stemmer.Stemmer(algorithm)
+    stemmed: str = stemmers[algorithm].stemWord(word)
+    return stemmed
+
+
+_of_thread = threading.local()
+"""The stemmers: one must not be used by two threads at once."""

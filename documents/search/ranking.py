@@ -1,4 +1,4 @@
-"""A question → the owner's passages that answer it best, in one round trip to the database."""
+"""A question → the owner's passages that answer it best: its terms are read, then one statement ranks and fuses."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from documents.search import reranking, statement
 from documents.search.duplicates import duplicates_last
 from documents.search.fusion import DOCUMENT_HITS, DOCUMENT_WEIGHT, FEW_WORDS, SMALL_SPREAD, WEIGHTS, Mode
 from documents.search.query import query_words
+from documents.search.terms import QuestionTerms, read_terms
 from documents.vectors import model_names, vector_literal
 from ragsite.embedding import encoder
 
@@ -88,26 +89,34 @@ def rank(
 ) -> list[Hit]:
     """The same for a query whose vector, of shape (dimensions,), is there; without one, by words alone."""
     with connection.cursor() as cursor:
-        cursor.execute(statement.SEARCH, _parameters(scope, query, vector, limit + SPARE, mode))
+        terms = read_terms(cursor, scope.owner_id, query_words(query) if mode is not Mode.MEANING else "")
+        if terms is None:
+            return []
+        cursor.execute(statement.SEARCH, _parameters(scope, terms, vector, limit + SPARE, mode))
         hits = [_hit(row) for row in cursor.fetchall()]
     if mode is Mode.FUSED and reranking.is_configured():
         hits = reranking.reranked(query, hits)
     return duplicates_last(hits, limit)
 
 
-def _parameters(scope: Scope, query: str, vector: NDArray[np.float32] | None, limit: int, mode: Mode) -> dict[str, Any]:
+def _parameters(
+    scope: Scope, terms: QuestionTerms, vector: NDArray[np.float32] | None, limit: int, mode: Mode
+) -> dict[str, Any]:
     words_weight, meaning_weight = WEIGHTS[mode]
     return {
         "owner": scope.owner_id,
         "whole": scope.whole,
         "documents": _literals(scope.documents),
         "collections": _literals(scope.collections),
-        "words": query_words(query),
+        "languages": [term.language for term in terms.terms],
+        "queries": [term.query for term in terms.terms],
+        "weights": list(terms.weights),
+        "wanted": terms.candidates,
+        "chunks": terms.chunks,
         "vector": None if vector is None else vector_literal(vector),
         "models": model_names(),
         "words_weight": words_weight,
         "meaning_weight": meaning_weight,
-        "sample": statement.SAMPLE_SIZE,
         "document_weight": DOCUMENT_WEIGHT if mode is Mode.FUSED else 0.0,
         "document_hits": DOCUMENT_HITS,
         "few_words": FEW_WORDS,
@@ -115,14 +124,7 @@ def _parameters(scope: Scope, query: str, vector: NDArray[np.float32] | None, li
         "candidates": max(statement.CANDIDATES, limit),
         "nearest": max(statement.NEAREST, limit),
         "exact_up_to": statement.EXACT_UP_TO,
-        "terms_read": statement.TERMS_READ,
-        "terms_scored": statement.TERMS_SCORED,
-        "small_library": statement.SMALL_LIBRARY,
-        "rows_by_terms": statement.ROWS_BY_TERMS,
-        "paired": statement.PAIRED,
-        "rows_by_pairs": statement.ROWS_BY_PAIRS,
-        "one_match": statement.RANK_OF_ONE_MATCH,
-        "saturation": statement.TERM_SATURATION,
+        "most_ranked": statement.MOST_RANKED,
         "limit": limit,
     }
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,10 @@ from django.db import connection
 
 from documents.models import Chunk, Collection, Embedding, EmbeddingModel, Membership
 from documents.search import Mode, Scope, highlights, ranking, search, statement
+from documents.search.sample import COUNTS
+from documents.search.terms import READ, read_terms
+from documents.search_results import result
+from documents.serializers import ResultSerializer
 from documents.vectors import vector_literal
 
 RIVERS = "# Rivers\n\nThe Danube flows through Vienna and Budapest.\n"
@@ -85,10 +90,18 @@ def partitions(plan: str, table: str) -> set[str]:
 
 
 def test_the_search_statement_reads_one_partition_of_each_table(owner, library):
-    parameters = ranking._parameters(Scope(owner.pk), "Danube", np.ones(384, dtype=np.float32), 10, Mode.FUSED)
+    with connection.cursor() as cursor:
+        terms = read_terms(cursor, owner.pk, "Danube")
+    parameters = ranking._parameters(Scope(owner.pk), terms, np.ones(384, dtype=np.float32), 10, Mode.FUSED)
     plan = plan_of(statement.SEARCH, parameters)
     assert len(partitions(plan, "documents_chunk")) == 1
     assert len(partitions(plan, "documents_embedding")) == 1
+
+
+@pytest.mark.parametrize("sql", [READ, COUNTS])
+def test_the_statements_that_read_the_terms_read_one_partition(owner, library, sql):
+    plan = plan_of(sql, {"owner": owner.pk, "words": "Danube", "sample": 500, "most": 64, "queries": ["'danub'"]})
+    assert len(partitions(plan, "documents_chunk")) == 1
 
 
 @pytest.mark.parametrize("name", ["of", "for_user"])
@@ -164,6 +177,13 @@ def test_search_over_rest(owner, stranger, api, library):
     span = result["highlights"][0]
     assert RIVERS[span["start"] : span["end"]] == "Danube"
     assert api(stranger).post("/api/v1/search", {"query": "Danube"}).json() == {"results": []}
+
+
+def test_the_answer_over_rest_is_what_its_serializer_describes(owner, library):
+    (hit, *_) = search(Scope(owner.pk), "Danube")
+    paged = replace(hit, page=3, page_label="iv", page_kind="sheet", table_header="a | b")
+    for entry in (hit, paged):
+        assert result(entry, "Danube") == ResultSerializer(entry, context={"query": "Danube"}).data
 
 
 def test_search_in_what_is_not_ones_own_is_not_found(owner, stranger, api, library):
