@@ -58,6 +58,6 @@ $(VENV)/requirements.stamp: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/requirements-dev.stamp: requirements-dev.txt requirements-s3.txt $(VENV)/requirements.stamp
+$(VENV)/requirements-dev.stamp: requirements-dev.txt requirements-s3.txt requirements-otel.txt $(VENV)/requirements.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

@@ -115,6 +115,11 @@ class Document(models.Model):
     waiting_for = models.TextField(blank=True, help_text="What a transient failure waits for, for people.")
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     due_at = models.DateTimeField(db_default=Now(), editable=False)
+    restarted_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When it was last put back to the beginning; its way is measured from then.",
+    )
     # The database sets it to NULL when that one is deleted (composite foreign key in the migration).
     replaces = models.ForeignKey(
         "self",

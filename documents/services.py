@@ -22,6 +22,7 @@ from documents.models import Collection, Document, Membership
 from documents.signals import documents_deleted
 from documents.sniffing import UnsupportedFormat, sniff
 from documents.versions import lock_versions, take_out
+from ragsite import tracing
 from ragsite.queues import messages_in
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def _create_document(
         if isinstance(error, IntegrityError) and "owner_sha256" in str(error):
             return None
         raise
+    tracing.document_arrived(document.id, size=document.size, content_type=content_type)
     return document
 
 
@@ -261,6 +263,7 @@ def _restart(rows: "DocumentQuerySet", statuses: list[str]) -> int:
             waiting_for="",
             lease_expires_at=None,
             due_at=Now(),
+            restarted_at=Now(),
             processed_at=None,
             updated_at=Now(),
         )

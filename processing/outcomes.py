@@ -11,6 +11,7 @@ from documents.models import Document
 from documents.queue.failures import WAITS, told
 from processing.leases import Lease
 from ragsite.encoder.client import EncoderUnavailable
+from ragsite.metrics import record
 from ragsite.sandbox import SandboxUnavailable
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ PASSING_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENF
 PASSING = (EncoderUnavailable, SandboxUnavailable, OperationalError, InterfaceError, OSError)
 RETRYABLE_REFUSALS = {"timeout", "embedding_rejected"}
 """What may go well on another day: on a quiet machine, or with another model. All else depends on the file alone."""
+SITE_FAULTS = {"file_missing", "storage_error"}
+"""Beside what may go well on another day: the file is not to blame."""
 
 
 class ProcessingFailed(Exception):
@@ -49,15 +52,17 @@ class SliceEnded(Exception):
 def fail(lease: Lease, error: Exception) -> None:
     """Write the failure to the document's row. Raises LeaseLost."""
     code = getattr(error, "code", "embedding_rejected")
+    retryable = getattr(error, "retryable", code in RETRYABLE_REFUSALS)
     lease.update(
         status=Document.Status.FAILED,
         error_code=code,
         error_detail=told(code, getattr(error, "detail", str(error))),
-        error_retryable=getattr(error, "retryable", code in RETRYABLE_REFUSALS),
+        error_retryable=retryable,
         attempt=None,
         lease_expires_at=None,
         waiting_for="",
     )
+    record.document_failed(by_the_site=retryable or code in SITE_FAULTS)
 
 
 def fail_unexpectedly(lease: Lease) -> None:

@@ -18,9 +18,10 @@ from processing.admission import admission
 from processing.chunking import chunk
 from processing.encoding import encoded_ahead
 from processing.leases import Lease, LeaseLost, logger
-from processing.measuring import Stint, note
+from processing.measuring import Stint, note, note_beginning, note_processed
 from processing.outcomes import PASSING, ProcessingFailed, SliceEnded, fail, fail_unexpectedly, wait_or_fail
 from processing.writing import batches, drop_other_vectors, missing_embeddings, write_chunks, write_embeddings
+from ragsite import origin, tracing
 from ragsite.embedding import encoder
 from ragsite.encoder.client import EncoderRejected, EncoderUnavailable, estimated_tokens
 from ragsite.extraction import Extraction, ExtractionRefused
@@ -48,8 +49,10 @@ def process_next() -> Document | None:
 def process(document: Document) -> None:
     """Process a claimed document. Whatever happens is on its row afterwards: processed, failed, or waiting to go on."""
     attempt = document.attempt
+    origin.begin(f"document-{document.id}")
     try:
-        with Lease(document) as lease:
+        with tracing.document_span(document.id, "attempt", number=document.attempts), Lease(document) as lease:
+            note_beginning(document)
             admission.wait_until_alone(document)
             _attempt(lease)
     except LeaseLost:
@@ -99,6 +102,7 @@ def _run_stages(lease: Lease) -> None:
             crashes=0,
             waiting_for="",
         )
+    note_processed(document)
     document_processed.send(Document, owner_id=document.owner_id, document_id=document.id)
 
 
@@ -113,7 +117,8 @@ def _stage(lease: Lease, status: str) -> Iterator[Stint]:
         seconds = document.stage_seconds
         lease.update(status=status, stage_progress=0, stage_started_at=Now(), stage_seconds=seconds, waiting_for="")
     try:
-        yield stint
+        with tracing.span(str(status)):
+            yield stint
     except SliceEnded:
         _note_time(lease, status, stint, time.monotonic() - started)
         lease.update(stage_seconds=document.stage_seconds, waiting_for="")

@@ -15,6 +15,7 @@ from documents.services import wake_worker
 from processing import pipeline, renewal
 from processing.admission import admission
 from ragsite import languages
+from ragsite.metrics import process
 
 logger = logging.getLogger(__name__)
 
@@ -78,5 +79,6 @@ def stop_at_once(**_: Any) -> None:
 def _give_back_and_end() -> None:
     try:
         admission.close()
+        process.end()
     finally:
         os._exit(0)

@@ -5,7 +5,7 @@ import signal
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
 from click import Option
 
 from ragsite.clock import Clock
@@ -24,3 +24,20 @@ app.user_options["worker"].add(Option(["--clock"], is_flag=True, help="Send the 
 def end_with_worker(**_: Any) -> None:
     """A killed worker takes its pool along: what they do is taken up again from the database."""
     die_with_parent(signal.SIGKILL, os.getppid())
+
+
+@worker_init.connect
+@worker_process_init.connect
+def begin_measuring(**_: Any) -> None:
+    """In the worker, and again in each process of a pool."""
+    from ragsite.metrics import process
+
+    process.begin()
+
+
+@worker_shutdown.connect
+@worker_process_shutdown.connect
+def end_measuring(**_: Any) -> None:
+    from ragsite.metrics import process
+
+    process.end()

@@ -32,7 +32,9 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """On SIGTERM running answers are stored as far as they have come."""
+    """On SIGTERM running answers are stored as far as they have come, then what was measured of them."""
+    from ragsite.metrics import process
     from ragsite.stopping import heed_sigterm
 
+    process.begin()
     heed_sigterm()

@@ -51,6 +51,7 @@ X_FRAME_OPTIONS = "DENY"
 INSTALLED_APPS = [
     "ragsite.accounts",
     "ragsite",
+    "ragsite.service_level",
     "documents",
     "processing",
     "chat",
@@ -72,6 +73,7 @@ INSTALLED_APPS = [
     "csp",
 ]
 MIDDLEWARE = [
+    "ragsite.metrics.middleware.MonitoringMiddleware",
     "ragsite.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "ragsite.api.middleware.WellFormedInput",
@@ -90,7 +92,7 @@ MIDDLEWARE = [
 RAGSITE_SILK = env.bool("RAGSITE_SILK", default=False)
 if RAGSITE_SILK:  # off unless switched on: it costs time on every request and keeps what users send
     INSTALLED_APPS.append("silk")
-    MIDDLEWARE.insert(4, "silk.middleware.SilkyMiddleware")
+    MIDDLEWARE.insert(5, "silk.middleware.SilkyMiddleware")
     SILKY_AUTHENTICATION = SILKY_AUTHORISATION = True  # staff only, which is silk's default
     SILKY_MAX_RECORDED_REQUESTS = 10_000
     SILKY_MAX_REQUEST_BODY_SIZE = SILKY_MAX_RESPONSE_BODY_SIZE = 0
@@ -194,6 +196,11 @@ CELERY_BEAT_SCHEDULE = {
     "run-imports": {"task": "documents.tasks.run_imports", "schedule": 5, "options": {"expires": 5}},
     "renew-vectors": {"task": "processing.tasks.renew_vectors", "schedule": 15, "options": {"expires": 15}},
     "sweep-files": {"task": "documents.tasks.sweep_files", "schedule": 3600, "options": {"expires": 3600}},
+    "thin-measurements": {
+        "task": "ragsite.service_level.tasks.thin_measurements",
+        "schedule": 600,
+        "options": {"expires": 600},
+    },
     "remove-expired": {"task": "ragsite.tasks.remove_expired", "schedule": 3600, "options": {"expires": 3600}},
 }
 PROCESSING_LEASE_SECONDS = env.int("RAGSITE_LEASE_SECONDS", default=30)
@@ -326,10 +333,16 @@ CONTENT_SECURITY_POLICY = {
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_I18N = USE_TZ = True
+LOG_FORMAT = env("RAGSITE_LOG_FORMAT", default="line")
+METRICS_TOKEN = env("RAGSITE_METRICS_TOKEN", default="")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "formatters": {
+        "line": {"()": "ragsite.logs.JsonLines"}
+        if LOG_FORMAT == "json"
+        else {"format": "%(levelname)s %(name)s: %(message)s"}
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env("RAGSITE_LOG_LEVEL", default="INFO")},
     "loggers": {

@@ -22,6 +22,8 @@ class Draft:
     completion_tokens: int | None = None
     finish_reason: str = ""
     support: dict[str, Any] | None = None
+    model_seconds: float = 0.0
+    """How long the first words were waited for at a model."""
     status: str = Message.Status.COMPLETE
     error_code: str = ""
     error_detail: str = ""

@@ -15,6 +15,7 @@ from chat.answers.board import board
 from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.draft import Draft
 from chat.answers.followups import leans_on_before
+from chat.answers.measuring import note_ending
 from chat.answers.question import Question
 from chat.answers.retrieval import retrieve
 from chat.answers.running import RunningAnswer, Stopped, StopReason
@@ -25,6 +26,8 @@ from chat.engines.rewriting import Completes, rewritten
 from chat.intents.answering import passages_of, wished, write_wish
 from chat.models import Message
 from chat.scopes import scope_json
+from ragsite import origin, tracing
+from ragsite.metrics import record
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +78,11 @@ def reserved() -> Iterator[Slot]:
 
 def _run(answer: RunningAnswer, question: Question) -> None:
     try:
-        draft = Draft()
-        _produce(answer, question, draft)
-        _end(answer, question, draft)
+        with origin.continued(answer.origin), tracing.continued(answer.trace, "answer", answer=str(answer.id)):
+            draft = Draft()
+            _produce(answer, question, draft)
+            _end(answer, question, draft)
+            note_ending(answer, draft)
     finally:
         board().finished(answer)
         release_connection()
@@ -118,6 +123,7 @@ def _retrieve_and_write(answer: RunningAnswer, question: Question, draft: Draft,
     engine = engine_for(question.language_model, question.style)
     draft.engine, draft.model, draft.query = engine.name, engine.model, question.text
     answer.emit(events.STATUS, {"message": str(answer.id), "stage": "searching"})
+    record.first_event(answer.age)
     if wish := wished(question, engine, answer.stop):
         draft.passages = passages_of(wish, engine)
         _show_passages(answer, draft)
@@ -151,6 +157,7 @@ def _self_contained(answer: RunningAnswer, question: Question, engine: Engine, d
         return question
     found = rewritten(engine, question.text, question.history, answer.owner_id, answer.stop)
     draft.note_time("rewrite")
+    draft.model_seconds += draft.timings["rewrite"]
     return replace(question, rewritten=found)
 
 
@@ -161,6 +168,7 @@ def _end(answer: RunningAnswer, question: Question, draft: Draft) -> None:
     except Exception:
         logger.exception("the answer %s ended without being stored", answer.id)
         answer.emit(*endings.NOT_STORED)
+        draft.fail("not_stored", "")
 
 
 def _store_and_tell(answer: RunningAnswer, question: Question, draft: Draft) -> None:

@@ -17,6 +17,7 @@ from documents.search import Mode
 from documents.search.ranking import rank
 from ragsite.embedding import encoder
 from ragsite.encoder.client import EncoderRejected, EncoderUnavailable
+from ragsite.metrics import record
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +34,9 @@ def retrieve(question: Question, limit: int, stop: StopFlag) -> tuple[list[Passa
     Without an encoder it searches by words alone: an answer from fewer documents is better than none.
     """
     query = question.query
-    vector = _embedded(query)
-    with reading(stop):
+    with record.retrieval("embedding"):
+        vector = _embedded(query)
+    with reading(stop), record.retrieval("search"):
         scope = narrowed(question.scope, question.text)
         hits = rank(scope, query, vector, limit, Mode.WORDS if vector is None else Mode.FUSED)
     return [Passage(number, hit) for number, hit in enumerate(hits, 1)], vector

@@ -1,12 +1,14 @@
 """An answer that is being produced in this process."""
 
 import threading
+import time
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from chat.answers.events import Event
 from chat.answers.log import EventLog
+from ragsite import origin, tracing
 
 
 class StopReason(StrEnum):
@@ -68,6 +70,13 @@ class RunningAnswer:
         self.published = 0  # how many of its events are in Valkey; touched by the flusher alone
         self.alive_until = 0.0
         self.finished_at: float | None = None
+        self.origin = origin.here()
+        self.trace = tracing.traceparent()
+
+    @property
+    def age(self) -> float:
+        """Seconds since its question arrived."""
+        return time.monotonic() - self.origin.arrived
 
     def emit(self, name: str, data: dict[str, Any]) -> None:
         self.log.append(name, data)

@@ -90,6 +90,10 @@ class Writer:
         self._draft.citations.append(citation)
         self._answer.emit(events.CITATION, {"citation": citation_json(citation)})
 
+    def waited_for_model(self, seconds: float) -> None:
+        """For its first token."""
+        self._draft.model_seconds += seconds
+
     def count_tokens(self, prompt: int, completion: int) -> None:
         self._draft.prompt_tokens, self._draft.completion_tokens = prompt, completion
         self._draft.finish_reason = self.finish_reason

@@ -10,6 +10,7 @@ from typing import Any
 import httpcore
 from django.conf import settings
 
+from chat.answers.measuring import ModelCall, model_call
 from chat.answers.writer import LONGEST_ANSWER, AnswerTooLong, Writer
 from chat.engines.base import EngineError, Request
 from chat.engines.markers import MarkerReader
@@ -19,6 +20,7 @@ from chat.engines.server import context_tokens
 from chat.engines.support import assess
 from chat.engines.upstream import Watch, pool, watched
 from ragsite.language_models import LanguageModel
+from ragsite.metrics import record
 
 CONNECT_SECONDS = 5.0
 LONGEST_ERROR = 1 << 16
@@ -108,13 +110,14 @@ class OpenAIEngine:
 
     def _converse(self, prompt: Prompt, reply: "Reply", writer: Writer) -> None:
         """Ask until something comes."""
-        for pause in (*PAUSES, None):
-            try:
-                return self._ask(prompt, reply)
-            except Transient:
-                if pause is None or reply.text:
-                    raise
-                writer.stop.wait(pause)
+        with model_call(self.model, writer) as reply.call:
+            for pause in (*PAUSES, None):
+                try:
+                    return self._ask(prompt, reply)
+                except Transient:
+                    if pause is None or reply.text:
+                        raise
+                    writer.stop.wait(pause)
 
     def _ask(self, prompt: Prompt, reply: "Reply") -> None:
         with ExitStack() as stack:
@@ -175,7 +178,9 @@ class OpenAIEngine:
         given = usage.get("prompt_tokens")
         if isinstance(given, int) and given > prompt.tokens:
             self._margin = min(HIGHEST_MARGIN, self._margin * given / prompt.tokens)
-        writer.count_tokens(given if isinstance(given, int) else prompt.tokens, completion)
+        prompted = given if isinstance(given, int) else prompt.tokens
+        record.model_tokens(self.model, prompted, completion)
+        writer.count_tokens(prompted, completion)
 
 
 class Dialect:
@@ -207,6 +212,7 @@ class Reply:
         self.text = ""
         self.usage: dict[str, Any] | None = None
         self.is_complete = False
+        self.call = ModelCall()
         self._markers = markers
         self._writer = writer
         self._shown = 0
@@ -226,7 +232,8 @@ class Reply:
         for choice in chunk.get("choices") or []:
             part = choice.get("delta") or choice.get("message") or {}
             text = part.get("content")
-            if isinstance(text, str):
+            if isinstance(text, str) and text:
+                self.call.token_came()
                 self.text += text
             if choice.get("finish_reason"):
                 self.is_complete = True
