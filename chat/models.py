@@ -72,6 +72,12 @@ class Conversation(models.Model):
                 condition=Q(archived_at__isnull=False),
                 name="conversation_archived_idx",
             ),
+            # Which conversations ask a document that a newer version replaces; few have chosen documents at all.
+            GinIndex(
+                fields=["scope_documents"],
+                condition=Q(scope_documents__isnull=False),
+                name="conversation_scope_gin",
+            ),
             # GET /conversations?search=, the title; the owner inside the GIN index keeps others' titles out of it.
             GinIndex(RawSQL("(ARRAY[owner_id])", ()), RawSQL(f"({TITLE_WORDS})", ()), name="conversation_title_gin"),
         ]

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Lower
 from django.http import FileResponse, Http404, HttpResponse
 from django.utils.functional import cached_property
@@ -61,7 +61,7 @@ class CollectionListView(generics.ListCreateAPIView[Collection]):
     keyset_orderings: ClassVar[dict[str, Any]] = {"name": (Lower("name"), "id"), "-created_at": ("-created_at", "-id")}
 
     def get_queryset(self) -> QuerySet[Collection]:
-        return Collection.objects.for_user(caller(self.request)).annotate(document_count=Count("memberships"))
+        return Collection.objects.for_user(caller(self.request)).counted()
 
     def perform_create(self, serializer: Any) -> None:
         _save_collection(serializer, owner=caller(self.request))
@@ -75,7 +75,7 @@ class CollectionView(generics.RetrieveUpdateDestroyAPIView[Collection]):
     http_method_names = ("get", "patch", "delete", "head", "options")
 
     def get_queryset(self) -> QuerySet[Collection]:
-        return Collection.objects.for_user(caller(self.request)).annotate(document_count=Count("memberships"))
+        return Collection.objects.for_user(caller(self.request)).counted()
 
     def perform_update(self, serializer: Any) -> None:
         _save_collection(serializer)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Prefetch, Q
+from django.db.models import Count, OuterRef, Prefetch, Q, Subquery
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 if TYPE_CHECKING:
     from documents.models import Chunk, Collection, Document  # noqa: F401  (named in strings)
@@ -19,6 +19,17 @@ FILENAME_WORDS = "to_tsvector('simple'::regconfig, translate(filename, '._-()[]'
 class CollectionQuerySet(models.QuerySet["Collection"]):
     def for_user(self, user: "User") -> "CollectionQuerySet":
         return self.filter(owner=user)
+
+    def counted(self) -> "CollectionQuerySet":
+        """With how many documents are in each: of the rows of the page alone, and read in the index alone.
+
+        A join with GROUP BY reads the memberships of all the owner's collections, also of those that LIMIT cuts off.
+        """
+        from documents.models import Membership
+
+        inside = Membership.objects.filter(owner=OuterRef("owner"), collection=OuterRef("pk")).order_by()
+        size = Subquery(inside.values("collection").annotate(size=Count("*")).values("size"))
+        return self.annotate(document_count=Coalesce(size, 0))
 
 
 class DocumentQuerySet(models.QuerySet["Document"]):

@@ -5,7 +5,8 @@ from django.db import connection
 from django.db.models import Index, Model
 
 from chat.models import Conversation, MessageBody
-from documents.models import Chunk, Document
+from documents.models import Chunk, Document, EmbeddingModel
+from documents.vectors import create_index, drop_index
 
 MODELS: tuple[type[Model], ...] = (Document, Chunk, Conversation, MessageBody)
 WORTH_IT = 5_000
@@ -21,6 +22,12 @@ def drop_word_indexes(coming: dict[type[Model], int]) -> None:
                     cursor.execute(f'DROP INDEX IF EXISTS "{index.name}"')
 
 
+def drop_vector_indexes(coming: int) -> None:
+    if coming > max(WORTH_IT, _rows_of(Chunk)):
+        for model in EmbeddingModel.objects.all():
+            drop_index(model)
+
+
 def make_missing_indexes() -> None:
     """Also those that a seeding which was killed has left out."""
     with connection.cursor() as cursor:
@@ -30,6 +37,8 @@ def make_missing_indexes() -> None:
                 if cursor.fetchone()[0] is None:
                     with connection.schema_editor(atomic=False) as editor:
                         editor.add_index(model, index)
+        for embedding_model in EmbeddingModel.objects.all():
+            create_index(embedding_model)
 
 
 def refresh_statistics() -> None:

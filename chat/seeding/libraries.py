@@ -13,6 +13,7 @@ from django.db import connection, transaction
 
 from chat.seeding import texts
 from chat.seeding.plan import id_at, shares, sizes, times
+from chat.seeding.vectors import Vectors
 from documents.models import Collection
 from ragsite.copying import copy_rows
 
@@ -53,17 +54,19 @@ class Library:
     owners: Sequence[int]
     documents: int
     chunks: int
+    embeddings: bool
 
     @classmethod
-    def missing(cls, owners: Sequence[int], documents: int, chunks: int) -> "Library":
+    def missing(cls, owners: Sequence[int], documents: int, chunks: int, embeddings: bool) -> "Library":
         with connection.cursor() as cursor:
             cursor.execute(HAVE, [list(owners)])
             have_documents, have_chunks = cursor.fetchone()
-        return cls(owners, max(0, documents - have_documents), max(0, chunks - have_chunks))
+        return cls(owners, max(0, documents - have_documents), max(0, chunks - have_chunks), embeddings)
 
     def make(self) -> Iterator[int]:
         """Yields the number of chunks of each committed batch."""
-        writer = Writer(texts.sentences(), _collections(self.owners))
+        sentences = texts.sentences()
+        writer = Writer(sentences, _collections(self.owners), Vectors(sentences) if self.embeddings else None)
         chosen = random.choices(self.owners, shares(len(self.owners)), k=self.documents)
         for owner, moment, size in zip(chosen, times(self.documents), sizes(self.documents, self.chunks), strict=True):
             writer.add(owner, moment, size)
@@ -75,8 +78,11 @@ class Library:
 class Writer:
     """Collects the rows of a batch and copies them in one transaction."""
 
-    def __init__(self, sentences: dict[str, list[str]], collections: dict[int, list[UUID]]) -> None:
+    def __init__(
+        self, sentences: dict[str, list[str]], collections: dict[int, list[UUID]], vectors: Vectors | None
+    ) -> None:
         self.sentences = sentences
+        self.vectors = vectors
         self.collections = collections
         self.topics = sorted(sentences)
         self._clear()
@@ -103,9 +109,13 @@ class Writer:
         self, owner: int, document: UUID, title: str, topic: str, size: int, paged: bool
     ) -> tuple[str, str]:
         """The chunks' rows; returns pages and blocks of the text as JSON."""
-        start, blocks = 0, []
-        for position in range(size):
-            text = " ".join((*random.choices(self.sentences[topic], k=SENTENCES), texts.reference()))
+        start, starts = 0, []
+        blocks: list[dict[str, Any]] = []
+        numbers = range(len(self.sentences[topic]))
+        chosen = [random.choices(numbers, k=SENTENCES) for _ in range(size)]
+        for position, sentences in enumerate(chosen):
+            text = " ".join((*map(self.sentences[topic].__getitem__, sentences), texts.reference()))
+            starts.append(start)
             end, page = start + len(text), position // CHUNKS_OF_A_PAGE + 1 if paged else None
             heading = (f"Part {position // 5 + 1}",)
             self.chunks.append((
@@ -114,6 +124,8 @@ class Writer:
             ))  # fmt: skip
             blocks.append({"kind": "paragraph", "start": start, "end": end, "level": None, "page": page})
             start = end + 2
+        if self.vectors:
+            self.vectors.add(owner, document, topic, chosen, starts)
         return json.dumps(_pages(blocks) if paged else []), json.dumps(blocks)
 
     def flush(self) -> int:
@@ -122,6 +134,8 @@ class Writer:
             copy_rows("documents_text", TEXT_COLUMNS, self.texts)
             copy_rows("documents_chunk", CHUNK_COLUMNS, self.chunks)
             copy_rows("documents_membership", MEMBERSHIP_COLUMNS, self.memberships)
+            if self.vectors:
+                self.vectors.flush()
         made = len(self.chunks)
         self._clear()
         return made
@@ -134,9 +148,9 @@ def _document_row(
     done = moment + timedelta(seconds=size / 10)
     return (
         document, owner, texts.filename(title, KINDS[content_type][0]), content_type, size * 500 + 40,
-        hashlib.sha256(document.bytes).digest(), "", "failed" if failed else "processed", not failed, title, "en",
-        -(-size // CHUNKS_OF_A_PAGE) if paged else None, "page", "[]", size, 0 if failed else 1,
-        '{"extracting": 0.1, "chunking": 0.1, "embedding": 1.2}', "encrypted" if failed else "",
+        hashlib.sha256(document.bytes).digest(), f"{owner}/{document}/none", "failed" if failed else "processed",
+        not failed, title, "en", -(-size // CHUNKS_OF_A_PAGE) if paged else None, "page", "[]", size,
+        0 if failed else 1, '{"extracting": 0.1, "chunking": 0.1, "embedding": 1.2}', "encrypted" if failed else "",
         "The file is encrypted." if failed else "", False, moment, None if failed else done, done, 0, 0, "", moment,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from django.db import connection, connections
 
 from chat.management.commands.seed import LOCK
 from chat.models import Citation, Conversation, Message
-from documents.models import Chunk, Document, DocumentText
+from documents.models import Chunk, Document, DocumentText, Embedding
 from ragsite.accounts.models import User
 
 SIZES = {"owners": 3, "documents": 30, "chunks": 120, "conversations": 20, "messages": 80}
@@ -90,3 +90,19 @@ def test_two_at_once_are_refused(seed):
             seed()
     finally:
         other.close()
+
+
+def test_with_embeddings_each_chunk_has_its_sentences_and_their_mean(seed, fake_encoder):
+    seed(embeddings=True, documents=3, chunks=9)
+    parts = Embedding.objects.values_list("document_id", "position", "part")
+    assert len(parts) == 9 * 6
+    texts = dict(DocumentText.objects.values_list("document_id", "text"))
+    first = Embedding.objects.filter(position=1, part=1).first()
+    assert texts[first.document_id][first.start : first.end].endswith(".")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT min(l2_norm(vector)), max(vector_dims(vector)) FROM documents_embedding")
+        assert cursor.fetchone() == (pytest.approx(1, abs=0.01), fake_encoder.dimensions)
+        cursor.execute(
+            "SELECT count(*) FROM pg_indexes WHERE tablename = 'documents_embedding' AND indexname LIKE '%hnsw%'"
+        )
+        assert cursor.fetchone()[0] == 1

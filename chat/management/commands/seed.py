@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from chat.models import Conversation, MessageBody
 from chat.seeding.accounts import issue_tokens, make_owners
-from chat.seeding.indexes import drop_word_indexes, make_missing_indexes, refresh_statistics
+from chat.seeding.indexes import drop_vector_indexes, drop_word_indexes, make_missing_indexes, refresh_statistics
 from chat.seeding.libraries import Library
 from chat.seeding.talks import Talks
 from documents.models import Chunk, Document
@@ -35,6 +35,12 @@ class Command(BaseCommand):
             ("owners", 100), ("documents", 1000), ("chunks", 10_000), ("conversations", 1000), ("messages", 10_000),
         ):  # fmt: skip
             parser.add_argument(f"--{name}", type=int, default=default, help=f"in all (default: {default:,})")
+        parser.add_argument(
+            "--embeddings",
+            action="store_true",
+            help="with vectors: slightly moved copies of the encoder's own of the few sentences that the texts are "
+            "made of (the site must be running)",
+        )
         parser.add_argument("--password", help="of all the accounts (default: they have none)")
         parser.add_argument("--tokens", type=int, help="print a new API token of each of the first N accounts, as JSON")
 
@@ -55,12 +61,14 @@ class Command(BaseCommand):
 
     def _fill(self, owners: list[int], options: dict[str, Any]) -> None:
         started = time.monotonic()
-        library = Library.missing(owners, options["documents"], options["chunks"])
+        library = Library.missing(owners, options["documents"], options["chunks"], options["embeddings"])
         talks = Talks.missing(owners, options["conversations"], options["messages"])
         drop_word_indexes({
             Document: library.documents, Chunk: library.chunks, Conversation: talks.conversations,
             MessageBody: talks.messages,
         })  # fmt: skip
+        if library.embeddings:
+            drop_vector_indexes(library.chunks)
         self._show("chunks", library.chunks if library.documents else 0, library.make())
         self._show("messages", talks.messages if talks.conversations else 0, talks.make())
         self.stderr.write("indexes and statistics …")

@@ -1,0 +1,101 @@
+"""What is wrong with a plan: told by its structure and by how much it reads, never by its time."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tests.queries.recording import Statement
+
+LARGE = frozenset(
+    {
+        "documents_document", "documents_text", "documents_chunk", "documents_embedding", "documents_membership",
+        "chat_conversation", "chat_message", "chat_messagebody", "chat_citation", "chat_retrievaltrace",
+    }
+)  # fmt: skip
+"""Tables that grow with what people put in."""
+
+SOON = 100
+"""A scan that has found what it wants after so few rows (``LIMIT 1``) is none."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a statement may do, wherever a request does not say otherwise."""
+
+    rows: int = 400
+    """That scans look at, those that a filter throws away included."""
+    sorted: int = 101
+    """Of one sort: a page of 100, and whether there is another."""
+    buffers: int = 1200
+    """Pages of 8 KB; a page of 100 rows by four or five look-ups each."""
+    scans: bool = False
+    """A large table may be read from end to end: at the scale of a test a partition can be one owner's alone."""
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The nodes that ran."""
+    if plan["Actual Loops"]:
+        yield plan
+        for child in plan.get("Plans", ()):
+            yield from nodes(child)
+
+
+def table_of(node: dict[str, Any]) -> str:
+    """Without the number of its partition."""
+    return re.sub(r"_p\d\d$", "", node.get("Relation Name", ""))
+
+
+def rows_of(node: dict[str, Any]) -> int:
+    """Rows that a node gave, in all its loops."""
+    return round(node["Actual Rows"] * node["Actual Loops"])
+
+
+def rows_read(statement: Statement) -> int:
+    """Rows that scans gave and threw away."""
+    return sum(_looked_at(node) for node in nodes(statement.plan)) if statement.plan else 0
+
+
+def _looked_at(node: dict[str, Any]) -> int:
+    if not node["Node Type"].endswith("Scan") or node["Node Type"] in {"CTE Scan", "Subquery Scan"}:
+        return 0
+    thrown = sum(node.get(name, 0) for name in ("Rows Removed by Filter", "Rows Removed by Index Recheck"))
+    return rows_of(node) + round(thrown * node["Actual Loops"])
+
+
+def faults(statement: Statement, limits: Limits) -> list[str]:
+    """A sentence for each fault; none when the plan is good."""
+    if statement.plan is None:
+        return []
+    found = [fault for node in nodes(statement.plan) for fault in _faults_of(node, limits)]
+    if (read := rows_read(statement)) > limits.rows:
+        found.append(f"reads {read:,} rows ({limits.rows:,} allowed)")
+    if statement.buffers > limits.buffers:
+        found.append(f"reads {statement.buffers:,} pages ({limits.buffers:,} allowed)")
+    return found
+
+
+def _faults_of(node: dict[str, Any], limits: Limits) -> Iterator[str]:
+    if node["Node Type"] == "Seq Scan" and table_of(node) in LARGE and _looked_at(node) > SOON and not limits.scans:
+        yield f"scans {table_of(node)} from end to end"
+    if node["Node Type"] in {"Sort", "Incremental Sort"}:
+        given = sum(rows_of(child) for child in node["Plans"])
+        if given > limits.sorted:
+            yield f"sorts {given:,} rows ({limits.sorted:,} allowed)"
+    partitions = [child for child in node.get("Plans", ()) if child["Actual Loops"]]
+    if node["Node Type"] == "Append" and len({child.get("Relation Name") for child in partitions}) > 4:
+        yield f"asks {len(partitions)} partitions of {table_of(partitions[0])}"
+
+
+def summary(statement: Statement) -> str:
+    """``Limit > Index Scan documents_document by document_uploaded_idx``: the nodes in their order."""
+    if statement.plan is None:
+        return ""
+    return " > ".join(_named(node) for node in nodes(statement.plan))
+
+
+def _named(node: dict[str, Any]) -> str:
+    name = node["Node Type"]
+    if "Relation Name" in node:
+        name += f" {table_of(node)}"
+    return f"{name} by {re.sub(r'_p[0-9][0-9]_.*', '', node['Index Name'])}" if "Index Name" in node else name

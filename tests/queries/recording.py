@@ -1,0 +1,90 @@
+"""The statements that a block runs, on whichever connection, each with the plan by which it ran."""
+
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) "
+EXPLAINED = re.compile(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+CONTROL = re.compile(r"\s*(SAVEPOINT|RELEASE|ROLLBACK|BEGIN|COMMIT|SET)\b", re.IGNORECASE)
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Statement:
+    """``sql`` with its placeholders; ``plan`` as EXPLAIN gives it, with what planning read."""
+
+    sql: str
+    plan: dict[str, Any] | None
+    buffers: int
+    """Pages of tables and indexes that were read or found in memory."""
+
+    @property
+    def shape(self) -> str:
+        """Alike for any number of values in a list."""
+        text = re.sub(r"\s+", " ", self.sql).strip()
+        return re.sub(r"%s(?:::\w+(?:\[\])?)?(, %s(?:::\w+(?:\[\])?)?)+", "%s, …", text)
+
+
+class Recorder:
+    """An ``execute_wrapper``: with ``plans`` it explains each statement in the very state in which it is about to run.
+
+    EXPLAIN ANALYZE runs the statement, so it is rolled back before the statement runs in earnest.
+    """
+
+    def __init__(self, plans: bool) -> None:
+        self.plans = plans
+        self.statements: list[Statement] = []
+
+    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if not CONTROL.match(sql):
+            found = self._explained(context["connection"], sql, params) if self.plans and not many else None
+            with _lock:
+                self.statements.append(found or Statement(sql, None, 0))
+        return execute(sql, params, many, context)
+
+    def _explained(self, wrapper: BaseDatabaseWrapper, sql: str, params: Any) -> Statement | None:
+        if not EXPLAINED.match(sql) or wrapper.needs_rollback:
+            return None
+        raw = wrapper.connection
+        inside = not wrapper.get_autocommit()
+        with raw.cursor() as cursor:
+            cursor.execute("SAVEPOINT explained" if inside else "BEGIN")
+            try:
+                cursor.execute(EXPLAIN + sql, params)
+                explained = cursor.fetchone()[0]
+            except psycopg2.Error:  # as it will be when it runs in earnest
+                return None
+            finally:
+                cursor.execute("ROLLBACK TO SAVEPOINT explained" if inside else "ROLLBACK")
+        found = (json.loads(explained) if isinstance(explained, str) else explained)[0]
+        plan = found["Plan"]
+        return Statement(sql, plan, plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+@contextlib.contextmanager
+def recorded(plans: bool = False) -> Iterator[list[Statement]]:
+    """What this thread's connection runs, and those that are opened meanwhile (an answer's producer has its own)."""
+    recorder, watched = Recorder(plans), []
+
+    def watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        connection.execute_wrappers.append(recorder)
+        watched.append(connection.execute_wrappers)
+
+    connection_created.connect(watch)
+    try:
+        with connection.execute_wrapper(recorder):
+            yield recorder.statements
+    finally:
+        connection_created.disconnect(watch)
+        for wrappers in watched:
+            wrappers.remove(recorder)

@@ -1,0 +1,109 @@
+"""Every statement of every route, on a library of thousands of rows: no plan reads more than what it shows.
+
+The routes are taken from the URLs, the statements from what their requests run, the plans from PostgreSQL.
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.test.utils import setup_databases, teardown_databases
+from django.urls import resolve
+
+from documents.models import Document
+from ragsite.accounts.models import User
+from tests.fakes import FakeEncoder
+from tests.queries.plans import Limits, faults, summary
+from tests.queries.recording import Statement, recorded
+from tests.queries.requests import EVERY, NOT_HERE, TASKS, Call
+from tests.queries.world import Caller, routes
+
+pytestmark = pytest.mark.xdist_group("plans")
+SIZES = {"owners": 20, "documents": 3000, "chunks": 6000, "conversations": 3000, "messages": 9000}
+
+
+@pytest.fixture(scope="module")
+def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """For all tests here together: pytest-django's marker would empty it, or hide it from an answer's thread.
+
+    pytest-django makes databases for tests with its marker only, so where none of them runs they are made here.
+    """
+    with django_db_blocker.unblock():
+        missing = not connection.settings_dict["NAME"].startswith("test_")
+        made = setup_databases(0, interactive=False, aliases={"default"}) if missing else None
+        yield
+        call_command("flush", interactive=False, verbosity=0)
+        if made is not None:
+            teardown_databases(made, 0)
+
+
+@pytest.fixture(scope="module")
+def caller(database: None) -> Iterator[Caller]:
+    """The one with most of a filled site."""
+    fake = FakeEncoder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ragsite.embedding._client", lambda: fake)
+        call_command("seed", **SIZES)
+        yield Caller(User.objects.get(username="seed-00001"))
+
+
+def test_every_route_and_method_has_a_request(caller):
+    asked = {(resolve(call.path.split("?")[0].format(**caller.names)).route, call.method) for call in EVERY}
+    asked |= {(route, "any") for route, _ in asked}
+    missing = [found for found in routes() if found not in asked and found[0] not in NOT_HERE]
+    assert missing == []
+
+
+@pytest.mark.parametrize("call", EVERY, ids=str)
+def test_no_plan_reads_more_than_it_shows(caller, call):
+    with recorded(plans=True) as statements:
+        response = caller.send(call)
+    assert response.status_code == call.expect, response.content[:500]
+    assert problems(statements, call.limits) == []
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_task_of_the_clock_looks_through_a_table(caller, name):
+    module, _, function = name.rpartition(".")
+    with recorded(plans=True) as statements:
+        getattr(import_module(module), function)()
+    assert problems(statements, Limits()) == []
+
+
+@pytest.mark.parametrize(
+    ("index", "path"),
+    {
+        "document_uploaded_idx": "/api/v1/documents",
+        "document_status_idx": "/api/v1/documents?status=failed",
+        "document_type_idx": "/api/v1/documents?content_type=text/plain",
+        "document_filename_idx": "/api/v1/documents?ordering=filename",
+        "document_size_idx": "/api/v1/documents?ordering=size",
+        "conversation_updated_idx": "/api/v1/conversations",
+        "message_conversation_idx": "/api/v1/conversations/{conversation}",
+    }.items(),
+)
+def test_a_missing_index_is_noticed(caller, index, path):
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP INDEX {index}")
+        with recorded(plans=True) as statements:
+            caller.send(Call("get", path))
+        assert problems(statements, Limits()) != []
+        transaction.set_rollback(True)
+
+
+def test_a_query_that_reads_whole_rows_one_by_one_is_noticed(caller):
+    with recorded(plans=True) as statements:
+        list(Document.objects.filter(title__icontains="oslo"))
+    assert "scans documents_document" in problems(statements, Limits())[0]
+
+
+def problems(statements: list[Statement], limits: Limits) -> list[str]:
+    return [
+        f"{fault}: {statement.shape}\n{summary(statement)}"
+        for statement in statements
+        for fault in faults(statement, limits)
+    ]
