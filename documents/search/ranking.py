@@ -13,13 +13,16 @@ from documents.places import heading_path, place
 from documents.search import reranking, statement
 from documents.search.duplicates import duplicates_last
 from documents.search.fusion import DOCUMENT_HITS, DOCUMENT_WEIGHT, FEW_WORDS, SMALL_SPREAD, WEIGHTS, Mode
+from documents.search.neighbours import joined
 from documents.search.query import query_words
 from documents.search.terms import QuestionTerms, read_terms
 from documents.vectors import model_names, vector_literal
 from ragsite.embedding import encoder
 
 SPARE = 20
-"""Hits that are looked at beyond those wanted, to take the place of near-duplicates."""
+"""Hits that are looked at beyond those wanted, to take the place of near-duplicates,"""
+NEIGHBOURS = 10
+"""and, by ``search``, of those that are one passage with a neighbour."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,18 @@ class Hit:
 
 
 def search(scope: Scope, query: str, limit: int = 10, mode: Mode = Mode.FUSED) -> list[Hit]:
-    """The best chunks in scope, best first.
+    """The best passages in scope, best first: chunks, or neighbours that belong together as one.
 
     Raises EncoderUnavailable when the query cannot be embedded (not in mode ``words``).
     """
     vector = encoder().embed_query(query) if mode is not Mode.WORDS else None
-    return rank(scope, query, vector, limit, mode)
+    return joined(rank(scope, query, vector, limit + NEIGHBOURS, mode))[:limit]
 
 
 def rank(
     scope: Scope, query: str, vector: NDArray[np.float32] | None, limit: int = 10, mode: Mode = Mode.FUSED
 ) -> list[Hit]:
-    """The same for a query whose vector, of shape (dimensions,), is there; without one, by words alone."""
+    """The best chunks for a query whose vector, of shape (dimensions,), is there; without one, by words alone."""
     with connection.cursor() as cursor:
         terms = read_terms(cursor, scope.owner_id, query_words(query) if mode is not Mode.MEANING else "")
         if terms is None:

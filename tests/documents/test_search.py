@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from django.db import connection
 
 from documents.models import Chunk, Collection, Embedding, EmbeddingModel, Membership
 from documents.search import Mode, Scope, highlights, ranking, search, statement
+from documents.search.neighbours import MOST_JOINED, joined
 from documents.search.sample import COUNTS
 from documents.search.terms import READ, read_terms
 from documents.search_results import result
@@ -253,3 +255,31 @@ def test_copies_of_a_passage_do_not_fill_the_list(owner, library, processed):
     hits = search(Scope(owner.pk), "the years together on the Danube", limit=3)
     assert len([hit for hit in hits if "wish you well" in hit.text]) == 2
     assert len(search(Scope(owner.pk), "the years together on the Danube", limit=10)) == 6
+
+
+LONG = "# Canals\n\n" + " ".join(
+    f"The canal number {n} was dug in the year {1700 + n} by many workers who lived in the towns beside it."
+    for n in range(30)
+)
+
+
+def test_neighbours_of_which_the_border_cuts_a_paragraph_are_one_passage(owner, library, processed):
+    document = processed(owner, LONG, "canals.md")
+    assert document.chunk_count > MOST_JOINED
+    hits = [hit for hit in search(Scope(owner.pk), "canal dug by workers") if hit.filename == "canals.md"]
+    assert len(hits) == -(-document.chunk_count // MOST_JOINED)
+    for hit in hits:
+        assert hit.text == LONG[hit.start : hit.end]
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.parametrize(
+    "other", [{"headings": ("Other",)}, {"page": 9}, {"kind": "table"}, {"gap": 2}, {"document_id": UUID(int=1)}]
+)
+def test_neighbours_of_different_blocks_stay_apart(owner, library, other):
+    (hit, *_) = search(Scope(owner.pk), "Danube")
+    following = replace(hit, position=hit.position + 1, start=hit.end, end=hit.end + 5, text="Other")
+    assert len(joined([following, hit])) == 1
+    gap = other.pop("gap", 0)
+    apart = replace(following, start=following.start + gap, end=following.end + gap, **other)
+    assert joined([apart, hit]) == [apart, hit]

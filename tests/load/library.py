@@ -15,7 +15,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -25,7 +24,7 @@ from django.db import connection, transaction
 from numpy.typing import NDArray
 
 from documents.models import Chunk, Embedding, EmbeddingModel
-from documents.vectors import create_index, drop_index, model_names
+from documents.vectors import create_index, drop_index, index_name, model_names
 from ragsite.copying import copy_rows
 
 CHUNKS_OF_A_DOCUMENT = 50
@@ -36,6 +35,8 @@ RARE = 0.2
 LONG_WORD = re.compile(r"\w{7,}")
 BATCH = 40
 """Documents made in one transaction."""
+REBUILD_FROM = 20_000
+"""Chunks of one owner from which on it is quicker to build the large indexes anew."""
 WRITERS = 3
 """PostgreSQL makes words of texts in two processes while the third's texts are made here."""
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
@@ -53,7 +54,8 @@ INSERT INTO documents_document (id, owner_id, filename, content_type, size, sha2
   language, page_kind, warnings, chunk_count, stage_progress, stage_seconds, error_code, error_detail, error_retryable,
   updated_at, attempts, crashes, waiting_for)
 SELECT id, %s, 'made-' || id || '.md', 'text/markdown', 1, uuid_send(id), '', 'processed', true, 'Made', language,
-  'page', '[]', %s, 1, '{}', '', '', false, now(), 0, 0, '' FROM unnest(%s::uuid[], %s::text[]) AS made(id, language)
+  'page', '[]', chunks, 1, '{}', '', '', false, now(), 0, 0, ''
+FROM unnest(%s::uuid[], %s::text[], %s::integer[]) AS made(id, language, chunks)
 """
 CHUNK_COLUMNS = (
     "owner_id", "document_id", "position", "kind", "start", "end", "headings", "title", "text", "words", "token_count",
@@ -87,37 +89,41 @@ Source = list[Passage]
 """The chunks of a real document."""
 
 
-def enlarge(owner_id: int, size: int, progress: Callable[[int], None] = lambda chunks: None) -> float:
-    """Make chunks until the owner has so many, then the indexes and statistics; may be stopped and repeated.
+def enlarge(source: int, sizes: dict[int, int], progress: Callable[[int], None] = lambda chunks: None) -> float:
+    """Make chunks of one owner's documents until each of others has so many, then the indexes and statistics.
 
-    Returns the seconds that building the vector index took.
+    May be stopped and repeated. Returns the seconds that building the vector index took, 0 where it was there.
     """
     model = EmbeddingModel.objects.get(name=model_names()[0])
-    missing = size - Chunk.objects.filter(owner=owner_id).count()
-    if missing > 0:
-        with _without_indexes(model):
-            _fill(owner_id, model.id, missing, progress)
+    missing = {owner: size - Chunk.objects.filter(owner=owner).count() for owner, size in sizes.items()}
+    if max(missing.values()) > REBUILD_FROM:
+        _drop_indexes(model)
+    sources = real_documents(source, model.id)
+    for owner, chunks in missing.items():
+        _fill(owner, model.id, sources, chunks, progress)
     seconds = _build(model)
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE documents_chunk, documents_embedding, documents_document")
+    if any(chunks > 0 for chunks in missing.values()):
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE documents_chunk, documents_embedding, documents_document")
     return seconds
 
 
-def _fill(owner_id: int, model_id: int, missing: int, progress: Callable[[int], None]) -> None:
-    sources = real_documents(owner_id, model_id)
-    sizes = [min(BATCH * CHUNKS_OF_A_DOCUMENT, missing - made) for made in range(0, missing, BATCH * 50)]
+def _fill(
+    owner_id: int, model_id: int, sources: Sequence[Source], missing: int, progress: Callable[[int], None]
+) -> None:
+    batch = BATCH * CHUNKS_OF_A_DOCUMENT
 
     def make(chunks: int) -> None:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SET synchronous_commit = off; SET session_replication_role = replica")
-            _make(owner_id, model_id, sources, chunks)
+            make_chunks(owner_id, model_id, sources, chunks)
         finally:
             connection.close()
         progress(chunks)
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(make, sizes))
+        list(pool.map(make, [min(batch, missing - made) for made in range(0, missing, batch)]))
 
 
 def real_documents(owner_id: int, model_id: int) -> list[Source]:
@@ -134,17 +140,15 @@ def real_documents(owner_id: int, model_id: int) -> list[Source]:
     return list(documents.values())
 
 
-@contextmanager
-def _without_indexes(model: EmbeddingModel) -> Iterator[None]:
-    """The large indexes are built at the end, which takes a tenth of the time; missing ones stay so until then."""
+_INDEXES = ((Chunk, "chunk_words_gin"), (Embedding, "embedding_hash_idx"))
+
+
+def _drop_indexes(model: EmbeddingModel) -> None:
+    """The large indexes are built at the end, which takes a tenth of the time."""
     drop_index(model)
     with connection.cursor() as cursor:
         for _, index in _INDEXES:
             cursor.execute(f"DROP INDEX IF EXISTS {index}")
-    yield
-
-
-_INDEXES = ((Chunk, "chunk_words_gin"), (Embedding, "embedding_hash_idx"))
 
 
 def _build(model: EmbeddingModel) -> float:
@@ -157,12 +161,15 @@ def _build(model: EmbeddingModel) -> float:
                 index = next(index for index in table._meta.indexes if index.name == name)
                 with connection.schema_editor() as editor:
                     editor.add_index(table, index)
+        cursor.execute("SELECT to_regclass(%s)", [index_name(model)])
+        if cursor.fetchone()[0] is not None:
+            return 0.0
         started = time.monotonic()
         create_index(model)
-    return time.monotonic() - started
+        return time.monotonic() - started
 
 
-def _make(owner_id: int, model_id: int, sources: Sequence[Source], chunks: int) -> None:
+def make_chunks(owner_id: int, model_id: int, sources: Sequence[Source], chunks: int) -> None:
     """So many chunks, in one transaction."""
     made = [
         (uuid.uuid4(), _copied(random.choice(sources), min(CHUNKS_OF_A_DOCUMENT, chunks - done)))
@@ -170,8 +177,8 @@ def _make(owner_id: int, model_id: int, sources: Sequence[Source], chunks: int) 
     ]
     vectors = b"".join(_rows(owner_id, model_id, id_, moved(source, sources)).tobytes() for id_, source in made)
     with transaction.atomic(), connection.cursor() as cursor:
-        ids, languages = [id_ for id_, _ in made], [source[0].language for _, source in made]
-        cursor.execute(DOCUMENTS, [owner_id, CHUNKS_OF_A_DOCUMENT, ids, languages])
+        rows = [(id_, source[0].language, len(source)) for id_, source in made]
+        cursor.execute(DOCUMENTS, [owner_id, *map(list, zip(*rows, strict=True))])
         copy_rows("documents_chunk", CHUNK_COLUMNS, (row for entry in made for row in _chunks(owner_id, *entry)))
         stream = io.BytesIO(HEADER + vectors + b"\xff\xff")
         cursor.copy_expert(f"COPY documents_embedding ({EMBEDDING_COLUMNS}) FROM STDIN (FORMAT binary)", stream)
