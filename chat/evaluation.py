@@ -19,6 +19,7 @@ from chat.answers.followups import self_contained
 from chat.answers.question import Question
 from chat.answers.running import RunningAnswer
 from chat.engines import Turn
+from chat.engines.evidence import calibrated_on
 from chat.engines.phrases import NOTHING_FOUND
 from documents.evaluation import SetIncomplete, documents_of
 from documents.search import Hit, Mode, Scope
@@ -45,15 +46,23 @@ class Outcomes:
 
 @dataclass
 class Answers:
-    """Outcomes of answerable, tricky and other questions, and seconds by part."""
+    """Outcomes of answerable, tricky and other questions, and seconds by part.
+
+    Each kind stands once more as ``…, held out``: about documents that the refusals were not calibrated on.
+    """
 
     by_kind: dict[str, Outcomes] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
-    def percentile(self, part: str, share: int) -> float:
-        """Of a part's seconds; ``share`` in percent."""
-        values = self.seconds[part]
-        return quantiles(values, n=100)[share - 1] if len(values) > 1 else values[0]
+
+def note_seconds(seconds: dict[str, list[float]], timings: dict[str, float]) -> None:
+    for part, spent in timings.items():
+        seconds.setdefault(part, []).append(spent)
+
+
+def percentile(values: Sequence[float], share: int) -> float:
+    """``share`` in percent."""
+    return quantiles(values, n=100)[share - 1] if len(values) > 1 else values[0]
 
 
 def entries_of(folder: Path) -> list[Entry]:
@@ -84,9 +93,9 @@ def answers(folder: Path, owner_id: int, limit: int | None = None) -> Iterator[A
     for entry, kind, scope in asked_of(folder, owner_id, limit):
         ids = ids or documents_of(folder, owner_id, {entry["document"] for entry in entries_of(folder)})
         message = answered(owner_id, Question(entry["question"], scope))
-        _count(found.by_kind.setdefault(kind, Outcomes()), message, entry, str(ids[entry["document"]]))
-        for part, seconds in message["timings"].items():
-            found.seconds.setdefault(part, []).append(seconds)
+        for counted in (kind, f"{kind}, held out")[: 1 + (entry["document"] not in calibrated_on())]:
+            _count(found.by_kind.setdefault(counted, Outcomes()), message, entry, str(ids[entry["document"]]))
+        note_seconds(found.seconds, message["timings"])
         yield found
 
 

@@ -52,6 +52,12 @@ def fitted() -> Weights:
     return Weights(kept["weights"], kept["least"], kept["least_in_other_languages"])
 
 
+@cache
+def calibrated_on() -> frozenset[str]:
+    """The documents of the sets (``docs/….md``) whose questions the weights were fitted on."""
+    return frozenset(json.loads(WEIGHTS.read_text(encoding="utf-8"))["calibrated_on"])
+
+
 def is_answered(request: Request, found: Sequence[Candidate]) -> bool:
     """``found`` are the candidates, best first."""
     if not found:

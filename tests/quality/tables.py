@@ -78,10 +78,9 @@ def _print_tables(site: Instance, sets: Sequence[str], limit: int | None) -> Non
 def _print_answers(site: Instance, sets: Sequence[str], sample: Sequence[str]) -> None:
     """What the quoting engine's answers hold and refuse, and what rewriting a follow-up wins."""
     for name in sets:
-        if name != "sec10q":  # its questions have no places in the text
-            answered = site.manage("evaluate_answers", str(DATA / name), "--owner", OWNER, *sample)
-            assert answered.returncode == 0, answered.stderr
-            print(f"\n{answered.stdout.strip()}", flush=True)
+        answered = site.manage("evaluate_answers", str(DATA / name), "--owner", OWNER, *sample)
+        assert answered.returncode == 0, answered.stderr
+        print(f"\n{answered.stdout.strip()}", flush=True)
     if {"squad", "sec10q"} <= set(sets):
         followed = site.manage("evaluate_answers", str(DATA), "--owner", OWNER, "--follow-ups")
         assert followed.returncode == 0, followed.stderr
