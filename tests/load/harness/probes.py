@@ -1,4 +1,4 @@
-"""What is measured of a site that the harness has started, before any load: starting again, memory at rest, retrieval."""
+"""What is measured of a site before any load: starting again, memory at rest, retrieval."""
 
 import time
 from collections.abc import Sequence

@@ -46,12 +46,21 @@ def passed_on() -> dict[str, str | None]:
 
 
 def new_site(folder: Path, model: MockModel) -> Instance:
-    """A site of its own that asks the mock model; its number of workers is its own default unless the caller sets it."""
+    """A site of its own that asks the mock model, with its own defaults but for what the caller sets."""
     made = PROJECT_DIR / "var" / "models"
     if made.is_dir() and not (folder / "models").exists():
         (folder / "models").symlink_to(made.resolve())
+    site = _started(folder, model)
+    try:
+        return site.wait_until_ready()
+    except AssertionError:
+        site.end()
+        raise
+
+
+def _started(folder: Path, model: MockModel) -> Instance:
     settings: dict[str, str | None] = {"RAGSITE_WORKERS": None, "RAGSITE_THROTTLE": "off", **passed_on()}
-    return Instance(folder, *LEASH, **settings, LLM_BASE_URL=model.url, LLM_MODEL="mock").wait_until_ready()
+    return Instance(folder, *LEASH, **settings, LLM_BASE_URL=model.url, LLM_MODEL="mock")
 
 
 def seed(site: Instance, sizes: dict[str, int]) -> None:
@@ -72,9 +81,8 @@ def sign_in_all(site: Instance, count: int) -> dict[str, Any]:
 
 def seconds_to_first_page(folder: Path, model: MockModel) -> tuple[Instance, float]:
     """Start a site that has been started before; seconds until its sign-in page is there."""
-    settings: dict[str, str | None] = {"RAGSITE_WORKERS": None, "RAGSITE_THROTTLE": "off", **passed_on()}
     started = time.monotonic()
-    site = Instance(folder, *LEASH, **settings, LLM_BASE_URL=model.url, LLM_MODEL="mock")
+    site = _started(folder, model)
     if not until(lambda: site.status("/accounts/login/") == 200, seconds=120):
         site.end()
         raise RuntimeError(f"no first page:\n{site.lines[-2000:]}")

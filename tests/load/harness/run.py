@@ -1,0 +1,220 @@
+"""A whole run: the site and what it is asked, step after step, and what was found."""
+
+import math
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ragsite.layout import PROJECT_DIR
+from tests.load.harness.files import make_files
+from tests.load.harness.machine import calibrate, description
+from tests.load.harness.offered import cache_counters, counted_between
+from tests.load.harness.plan import Plan
+from tests.load.harness.probes import Probes, probe
+from tests.load.harness.profiles import Profile, think_time
+from tests.load.harness.questions import common_questions
+from tests.load.harness.running import (
+    STOP_SECONDS,
+    Target,
+    emptied,
+    generating,
+    new_site,
+    passed_on,
+    read_marks,
+    seconds_to_first_page,
+    seed,
+    sign_in_all,
+)
+from tests.load.harness.samples import read_samples
+from tests.load.harness.summary import Step, summarise
+from tests.load.harness.systems import system_named
+from tests.load.harness.systems.base import Account
+from tests.load.harness.waiting import uploaded, wait_for_documents
+from tests.load.harness.watching import Watcher, cache_figures, database_bytes, figures_between, folder_bytes
+from tests.load.mock_model import Times
+from tests.load.mock_process import MockModel, running_mock_process
+
+Json = dict[str, Any]
+MOST_FILES = 2000
+ACTION_SECONDS = 1.0
+SETTLE_SECONDS = 3.0
+CALM_DRAIN = 60
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be run."""
+
+    profile: Profile
+    users: Sequence[int]
+    seconds: float
+    runs: int
+    caches: Sequence[str]
+    model: Times
+    failures: float
+    folder: Path
+    """Where the report goes."""
+    scratch: Path
+    """Where the site lives, and the files to upload."""
+    seeded: dict[str, int]
+    accounts: int = 30
+    probes: bool = True
+    page: int | None = None
+    url: str = ""
+    tokens: Sequence[str] = ()
+    system: str = "ragsite"
+
+    @property
+    def ramp(self) -> float:
+        """Seconds in which the visitors come, which are not counted."""
+        return max(2.0, min(30.0, self.seconds / 5))
+
+
+def run(wish: Wish) -> tuple[Json, list[Step]]:
+    """The report's figures, and the steps for the plots."""
+    steps, figures = [], []
+    with ExitStack() as stack:
+        model = stack.enter_context(running_mock_process(wish.model, wish.failures))
+        target, probes = stack.enter_context(prepared(wish, model))
+        for number in range(1, wish.runs + 1):
+            for users in wish.users:
+                for cache in wish.caches:
+                    print(f"{wish.profile.name}: {users} users, answer cache {cache}, run {number} …", flush=True)
+                    step = run_step(wish, target, model, users, cache)
+                    steps.append(step)
+                    figures.append({"run": number, **summarise(step)})
+    return {**_head(wish, target), "probes": probes and asdict(probes), "steps": figures}, steps
+
+
+@contextmanager
+def prepared(wish: Wish, model: MockModel) -> Iterator[tuple[Target, Probes | None]]:
+    """A site of our own, seeded, with accounts; or the one at the address that was given."""
+    if wish.url:
+        accounts = [{"name": f"account {n}", "token": token, "cookie": ""} for n, token in enumerate(wish.tokens, 1)]
+        yield Target(wish.url, wish.system, accounts), None
+        return
+    folder = wish.scratch / "site"
+    folder.mkdir(parents=True, exist_ok=True)
+    site = new_site(folder, model)
+    with ExitStack() as stack:
+        stack.callback(lambda: site.end())  # whichever of the two is running
+        print("seeding …", flush=True)
+        seed(site, wish.seeded)
+        people = sign_in_all(site, wish.accounts)
+        second = 0.0
+        if wish.probes:
+            site.end()
+            site, second = seconds_to_first_page(folder, model)
+        site.wait_until_ready()
+        settings = {name: value or "" for name, value in passed_on().items()}
+        url = f"http://127.0.0.1:{site.port}"
+        target = Target(url, "ragsite", people["accounts"], people["admin"], site, settings)
+        probes = None
+        if wish.probes:
+            probes = probe(site, second, people["accounts"][0]["token"], common_questions(300, seed=2))
+        yield target, probes
+
+
+def run_step(wish: Wish, target: Target, model: MockModel, users: int, cache: str) -> Step:
+    """One number of users with the answer cache on or off."""
+    folder = emptied(wish.scratch / "step")
+    plan = _plan(wish, target, folder, users, cache)
+    before, told = calibrate(), _told_by(target)
+    model.reset()
+    running: dict[str, int] = {"model": model.pid, "harness": _own_pid()}
+    with Watcher(target.site, lambda: running) as watcher:
+        with generating(plan, folder, wish.ramp, wish.seconds, wish.page) as process:
+            running["generator"] = process.pid
+            process.wait(wish.ramp + wish.seconds + 2 * STOP_SECONDS + 120)
+        marks = read_marks(plan, folder / "generator.log")
+        samples = list(read_samples(Path(plan.samples)))
+        accounts = [Account(**account) for account in target.accounts]
+        progress = wait_for_documents(
+            system_named(target.system), target.url, accounts, uploaded(samples), wish.profile.drain_seconds
+        )
+        time.sleep(SETTLE_SECONDS)
+    after = _told_by(target)
+    return Step(
+        profile=wish.profile.name,
+        cache=cache,
+        users=users,
+        think=plan.think,
+        model=wish.model,
+        samples=samples,
+        marks=marks,
+        watched=watcher.watched,
+        documents=progress,
+        mock=model.stats(),
+        calibrations=(before, calibrate()),
+        cores=int(description()["cores"]),
+        drained=all(document.over for document in progress),
+        valkey=figures_between(told["valkey"], after["valkey"]) if target.site else None,
+        metrics=counted_between(told["metrics"], after["metrics"]),
+        disk=figures_between(told["disk"], after["disk"]) if target.site else {},
+    )
+
+
+def _plan(wish: Wish, target: Target, folder: Path, users: int, cache: str) -> Plan:
+    profile = replace(wish.profile)
+    think = think_time(profile, users)
+    uploads = (
+        profile.mix.get("upload", 0) / 100 * users / (sum(think) / 2 + ACTION_SECONDS) * (wish.seconds + wish.ramp)
+    )
+    files = make_files(wish.scratch / "files", profile.files, min(MOST_FILES, math.ceil(1.2 * uploads)), users)
+    return Plan(
+        profile=profile.name,
+        system=target.system,
+        url=target.url,
+        users=users,
+        think=think,
+        cache=cache,
+        model_seconds=wish.model.whole / 1000,
+        accounts=target.accounts,
+        questions=common_questions(profile.questions.common),
+        files=files if uploads else [],
+        samples=str(folder / "samples.jsonl"),
+        marks=str(folder / "marks.json"),
+        seed=int(time.time()) % 100_000,
+    )
+
+
+def _told_by(target: Target) -> Json:
+    """What the site and its servers count from their start on."""
+    token = (target.admin or target.accounts[0])["token"]
+    found: Json = {"metrics": cache_counters(target.url, token)}
+    if target.site:
+        found["valkey"] = cache_figures(target.site)
+        found["disk"] = {"database": database_bytes(target.site), "data folder": folder_bytes(target.site)}
+    return found
+
+
+def _own_pid() -> int:
+    import os
+
+    return os.getpid()
+
+
+def _head(wish: Wish, target: Target) -> Json:
+    model = wish.model
+    return {
+        "profile": wish.profile.name,
+        "about": wish.profile.about,
+        "started": time.strftime("%Y-%m-%d %H:%M"),
+        "system": target.system,
+        "commit": _commit(),
+        "machine": description(),
+        "model": f"the mock model ({model.first:g} ms, {model.tokens} tokens at {model.delay:g} ms)",
+        "settings": target.settings,
+        "seeded": wish.seeded if target.site else {},
+        "ramp": wish.ramp,
+    }
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
