@@ -50,6 +50,7 @@ X_FRAME_OPTIONS = "DENY"
 # --- Applications -----------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "ragsite.accounts",
+    "ragsite.caching",
     "ragsite",
     "ragsite.service_level",
     "documents",
@@ -134,6 +135,9 @@ CACHES = {
         },
     }
 }
+CACHES_OFF = set(env.list("RAGSITE_CACHES_OFF", default=[]))  # names of keyspaces (docs/caching-strategy.md), or all
+if not env.bool("RAGSITE_ANSWER_CACHE", default=True):
+    CACHES_OFF.add("answers")
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 LOCAL_STORAGE = {
     "BACKEND": "django.core.files.storage.FileSystemStorage",

@@ -3,7 +3,8 @@
 from django.db.backends.postgresql import base
 
 from ragsite.backends.lost import TellsLostConnections
+from ragsite.caching.writing import TellsChanges
 
 
-class DatabaseWrapper(TellsLostConnections, base.DatabaseWrapper):
+class DatabaseWrapper(TellsChanges, TellsLostConnections, base.DatabaseWrapper):
     """Django's own."""

@@ -3,7 +3,8 @@
 from dj_db_conn_pool.backends.postgresql import base
 
 from ragsite.backends.lost import TellsLostConnections
+from ragsite.caching.writing import TellsChanges
 
 
-class DatabaseWrapper(TellsLostConnections, base.DatabaseWrapper):
+class DatabaseWrapper(TellsChanges, TellsLostConnections, base.DatabaseWrapper):
     """django-db-connection-pool's."""
