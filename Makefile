@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint eval bench-search bench-answers bench-ingest fairness
+.PHONY: run test test-all torture lint eval bench-search bench-answers bench-ingest fairness load
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -44,6 +44,15 @@ eval: $(VENV)/requirements-dev.stamp
 FILES ?= 1000
 fairness: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m tests.load.fairness --files $(FILES)
+
+# Many people at once on a site of its own, with a stand-in for the model: docs/performance-testing-strategy.md.
+# PROFILE=chat|ingest|browse|mixed|burst|soak|disconnect|slow-model, USERS=100 or USERS=50,100,200 (rising, for the knee),
+# DURATION=60 seconds, RUNS=3 for the spread, CACHE=off,on for a column each, MORE="--page 8089 --data var/load-site".
+PROFILE ?= mixed
+RUNS ?= 1
+load: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.load.harness --profile $(PROFILE) --runs $(RUNS) $(if $(USERS),--users $(USERS)) \
+		$(if $(DURATION),--seconds $(DURATION)) $(if $(CACHE),--cache $(CACHE)) $(if $(FAILURES),--failures $(FAILURES)) $(MORE)
 
 lint: $(VENV)/requirements-dev.stamp
 	$(BIN)/ruff check .

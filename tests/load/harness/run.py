@@ -125,7 +125,7 @@ def run_step(wish: Wish, target: Target, model: MockModel, users: int, cache: st
     plan = _plan(wish, target, folder, users, cache)
     before, told = calibrate(), _told_by(target)
     model.reset()
-    running: dict[str, int] = {"model": model.pid, "harness": _own_pid()}
+    running: dict[str, int] = {"model": model.pid}
     with Watcher(target.site, lambda: running) as watcher:
         with generating(plan, folder, wish.ramp, wish.seconds, wish.page) as process:
             running["generator"] = process.pid
@@ -190,12 +190,6 @@ def _told_by(target: Target) -> Json:
         found["valkey"] = cache_figures(target.site)
         found["disk"] = {"database": database_bytes(target.site), "data folder": folder_bytes(target.site)}
     return found
-
-
-def _own_pid() -> int:
-    import os
-
-    return os.getpid()
 
 
 def _head(wish: Wish, target: Target) -> Json:

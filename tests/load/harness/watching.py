@@ -1,5 +1,6 @@
 """What the processes, the database and the machine do while the load lasts, looked at from outside."""
 
+import os
 import threading
 import time
 from bisect import bisect_left
@@ -58,7 +59,7 @@ class Watched:
 
 
 class Watcher:
-    """A thread that looks every two seconds. ``others`` are further processes by name: generator, model, harness."""
+    """A thread that looks every two seconds. ``others`` are further processes by name: generator, model."""
 
     def __init__(self, site: Instance | None, others: Callable[[], dict[str, int]]) -> None:
         self.site, self.others = site, others
@@ -101,6 +102,7 @@ class Watcher:
     def _cpu(self) -> dict[str, float]:
         processes = cpu_of_all()
         found = {name: cpu_below(pid, processes) for name, pid in self.others().items()}
+        found["harness"] = processes[os.getpid()][1]
         if self.site:
             parts = {name: cpu_below(pid, processes) for name, pid in self._parts(processes).items()}
             root = self.site.process.pid
