@@ -28,7 +28,8 @@ class Collection(models.Model):
     """A named set of documents; a document may be in several."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="collections")
+    # No index of its own: the unique (owner, id) below begins with it. The same holds for the owners of other tables.
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="collections", db_index=False)
     name = models.CharField(max_length=200)
     instructions = models.TextField(
         blank=True,
@@ -81,7 +82,7 @@ class Document(models.Model):
     """From here on a document may take so long that small ones should not wait behind it."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="documents")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="documents", db_index=False)
     filename = models.CharField(max_length=255)
     content_type = models.CharField(max_length=150)
     size = models.BigIntegerField(help_text="Bytes.")
@@ -239,7 +240,7 @@ class EarlierVersion(models.Model):
 class Membership(models.Model):
     """A document in a collection."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
     collection = models.ForeignKey(Collection, models.CASCADE, related_name="memberships")
     document = models.ForeignKey(Document, models.CASCADE, related_name="memberships")
     created_at = models.DateTimeField(db_default=Now())

@@ -10,13 +10,15 @@ from django.core.files.base import ContentFile
 from tests.queries.plans import Limits
 
 DEFAULT = Limits()
-MATCHES = Limits(rows=6000, sorted=5000, buffers=8000)
+MATCHES = Limits(rows=20_000, sorted=5000, buffers=8000)
 """By words: the matches are put in order, so it grows with how many there are."""
-SEARCH = Limits(rows=20_000, sorted=5000, buffers=30_000, scans=True)
+SEARCH = Limits(rows=200_000, sorted=10_000, buffers=30_000, scans=True)
 """The statement that ranks: documents/search/ says how it is bounded, docs/quality.md what it costs."""
-COUNTS = Limits(rows=10_000, buffers=1200)
+COUNTS = Limits(rows=10_000, buffers=2500)
 """With how many documents each collection holds: counted in an index, hundreds to a page of 8 KB."""
-MANY = Limits(rows=20_000, sorted=101, buffers=20_000)
+QUEUE = Limits(rows=5000, buffers=5000)
+"""How long a document takes: all that is open of the owner is counted, hundreds after a retry of all that failed."""
+MANY = Limits(rows=20_000, sorted=101, buffers=50_000)
 """An action on all that failed: as much as it changes."""
 
 
@@ -45,8 +47,8 @@ def a_file(world: dict[str, Any]) -> dict[str, Any]:
 A_QUESTION = [{"role": "user", "content": "Which turbine was replaced?"}]
 API_READS = [
     *gets("/api/v1/me", "/api/v1/tokens", "/api/v1/tokens/{token}", "/api/v1/language-models", "/v1/models"),
-    *gets("/v1/models/ragsite", "/api/v1/collections/{collection}", "/api/v1/queue"),
-    *gets("/api/v1/collections", limits=COUNTS),
+    *gets("/v1/models/ragsite", "/api/v1/queue"),
+    *gets("/api/v1/collections", "/api/v1/collections/{collection}", limits=COUNTS),
     *gets(
         "/api/v1/documents",
         "/api/v1/documents?page_size=100",
@@ -92,12 +94,12 @@ API_WRITES = [
     Call("post", "/api/v1/tokens", {"name": "another", "scopes": ["read"]}, expect=403),
     Call("delete", "/api/v1/tokens/{other_token}", expect=204),
     Call("post", "/api/v1/collections", {"name": "New {unique}"}, expect=201),
-    Call("patch", "/api/v1/collections/{collection}", {"name": "Renamed {unique}"}),
+    Call("patch", "/api/v1/collections/{collection}", {"name": "Renamed {unique}"}, COUNTS),
     Call("put", "/api/v1/collections/{collection}", expect=405),
     Call("post", "/api/v1/documents", a_file, expect=201),
     Call("patch", "/api/v1/documents/{document}", {"filename": "renamed.pdf"}),
-    Call("post", "/api/v1/documents/{failed[0]}/retry", expect=202),
-    Call("post", "/api/v1/documents/{victims[0]}/reprocess", expect=202),
+    Call("post", "/api/v1/documents/{failed[0]}/retry", None, QUEUE, 202),
+    Call("post", "/api/v1/documents/{victims[0]}/reprocess", None, QUEUE, 202),
     Call("post", "/api/v1/documents/{victims[1]}/replace", {"replaces": "{victims[2]}"}),
     Call("delete", "/api/v1/documents/{victims[1]}", expect=204),
     Call("post", "/api/v1/documents/import", {"url": "https://example.org/a.txt"}, expect=202),
@@ -124,6 +126,8 @@ PAGES = [
         "/library/?status=failed",
         "/library/?collection={collection}",
         "/library/{document}/",
+        "/library/collections/{collection}/edit/",
+        "/library/collections/{collection}/delete/",
         limits=COUNTS,
     ),
     *gets(
@@ -134,9 +138,6 @@ PAGES = [
         "/library/{document}/why/",
         "/library/imports/",
         "/library/collections/new/",
-        "/library/collections/{collection}/edit/",
-        "/library/collections/{collection}/delete/",
-        "/library/progress/?id={document}&id={victims[3]}",
         "/",
         "/?archived",
         "/chat/{conversation}/",
@@ -151,9 +152,10 @@ PAGES = [
         for path in ("/chat/list/", "/chat/messages/{answer}/", "/library/{document}/passage/?chunk=0")
     ],
     *gets("/library/{with_file}/replace/"),
+    *gets("/library/progress/?id={document}&id={victims[3]}", limits=QUEUE),
     Call("post", "/library/selection/collect/", {"documents": "{document}", "collections": "{collection}"}, expect=302),
     Call("post", "/library/selection/delete/", {"documents": "{victims[4]}", "confirmed": "1"}, expect=302),
-    Call("post", "/library/collections/{collection}/edit/", {"name": "By a page {unique}"}, expect=302),
+    Call("post", "/library/collections/{collection}/edit/", {"name": "By a page {unique}"}, COUNTS, 302),
     Call("post", "/library/collections/new/", {"name": "Page {unique}"}, expect=302),
     Call("post", "/library/upload/", a_file, expect=302),
     Call("post", "/library/{document}/edit/", {"filename": "page.pdf"}, expect=302),

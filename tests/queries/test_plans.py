@@ -78,7 +78,7 @@ def test_no_task_of_the_clock_looks_through_a_table(caller, name):
     {
         "document_uploaded_idx": "/api/v1/documents",
         "document_status_idx": "/api/v1/documents?status=failed",
-        "document_type_idx": "/api/v1/documents?content_type=text/plain",
+        "document_type_idx": "/api/v1/documents?content_type=text/plain&page_size=100",
         "document_filename_idx": "/api/v1/documents?ordering=filename",
         "document_size_idx": "/api/v1/documents?ordering=size",
         "conversation_updated_idx": "/api/v1/conversations",
