@@ -130,9 +130,14 @@ def _documents(documents: Json) -> Iterator[str]:
 
 def _caches(caches: Json) -> Iterator[str]:
     def share(name: str) -> str:
-        return "not offered" if caches[name] is None else f"{caches[name]:.0%}"
+        return "–" if caches[name] is None else f"{caches[name]:.0%}"
 
-    yield f"  caches: answers {share('answers_from_cache')}, lookups in Valkey {share('valkey_hits')}"
+    shares = (
+        ("answers", "answers_from_cache"),
+        ("reads not modified (304)", "not_modified"),
+        ("lookups in Valkey", "valkey_hits"),
+    )
+    yield "  caches: " + ", ".join(f"{label} {share(name)}" for label, name in shares)
     keyspaces = caches["by_keyspace"]
     if keyspaces is None:
         yield "  caches by keyspace: not offered by the site"

@@ -68,7 +68,7 @@ def summarise(step: Step) -> Json:
         "memory": memory(step),
         "database": database(step),
         "documents": documents_of(step),
-        "caches": caches(step, answers),
+        "caches": caches(step, steady, answers),
         "disk": step.disk,
         "generator": generator(step),
         "noise": noise(step),
@@ -185,10 +185,12 @@ def documents_of(step: Step) -> Json:
     }
 
 
-def caches(step: Step, answers: Sequence[Sample]) -> Json:
+def caches(step: Step, steady: Sequence[Sample], answers: Sequence[Sample]) -> Json:
     valkey = step.valkey
     asked = valkey["keyspace_hits"] + valkey["keyspace_misses"] if valkey else 0
+    reads = [sample for sample in steady if "not_modified" in sample.extra]
     return {
+        "not_modified": share_of(sum(sample.extra["not_modified"] for sample in reads), len(reads)),
         "answers_from_cache": share_of(sum(bool(sample.extra.get("cached")) for sample in answers), len(answers)),
         "valkey_hits": share_of(valkey["keyspace_hits"], asked) if valkey else None,
         "valkey_commands": valkey["total_commands_processed"] if valkey else None,

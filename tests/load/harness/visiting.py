@@ -29,6 +29,8 @@ READS = {
 }
 """What a visitor reads, and how often, in per cent."""
 PAGE_SIZE = 25
+PATIENCE = 60.0
+LOOK_EVERY = 0.5
 BACK_AFTER = (0.2, 2.0)
 """Seconds until a reader who vanished comes back."""
 Record = Callable[[Sample], None]
@@ -128,8 +130,7 @@ class Visitor:
             self.sleep(self.chooser.uniform(*BACK_AFTER))
             self._follow("come back", lambda: self._resumed(session, message, last))
         else:
-            self.sleep(3 * self.model_seconds + 2)
-            self._timed("answer of one who left", lambda: self._is_whole(session, message))
+            self._timed("answer of one who left", lambda: self._becomes_whole(session, message))
 
     def _leave(self, session: RagsiteSession, conversation: Any) -> tuple[str, int]:
         """The answer's id and the number of the last event that was read."""
@@ -151,10 +152,13 @@ class Visitor:
             expected += 1
             yield event
 
-    def _is_whole(self, session: RagsiteSession, message: str) -> bool:
-        found = session.get(self.transport, f"/api/v1/messages/{message}")
-        if found["status"] != "complete":
-            raise Refused(f"answer {found['status']}", "after its reader had left")
+    def _becomes_whole(self, session: RagsiteSession, message: str) -> bool:
+        """Looked at until it is complete: nobody reads it, and it must be written all the same."""
+        deadline = time.monotonic() + self.model_seconds + PATIENCE
+        while (status := session.get(self.transport, f"/api/v1/messages/{message}")["status"]) != "complete":
+            if status == "failed" or time.monotonic() > deadline:
+                raise Refused(f"answer {status}", "after its reader had left")
+            self.sleep(LOOK_EVERY)
         return True
 
     # --- uploading
@@ -236,7 +240,7 @@ class Visitor:
         return self.session
 
     def _got(self, path: str) -> Any:
-        return self._ours.get(self.transport, path)
+        return self._ours.read_again(self.transport, path)
 
     def _timed(self, name: str, action: Callable[[], Any]) -> Any:
         """The result, recorded; None when it failed."""
@@ -246,7 +250,9 @@ class Visitor:
             result = action()
         except Exception as failure:
             error = kind_of(failure)
-        self.record(Sample(name, began, time.perf_counter() - started, None, error))
+        whole = time.perf_counter() - started
+        extra = {"not_modified": self._ours.not_modified} if name in READS and not error else {}
+        self.record(Sample(name, began, whole, None, error, extra))
         return result
 
 

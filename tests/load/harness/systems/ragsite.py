@@ -16,6 +16,7 @@ from tests.load.harness.systems.base import (
     multipart,
 )
 
+MOST_ETAGS = 100
 TOLD_IN_FULL = ("done", "error", "status")
 """Only these events are parsed; of the others the name is enough."""
 
@@ -33,6 +34,9 @@ class RagsiteSession:
     def __init__(self, account: Account) -> None:
         self.account = account
         self.headers = {"Authorization": f"Bearer {account.token}"}
+        self.etags: dict[str, str] = {}
+        """As a browser keeps them: by path, of what was read last."""
+        self.not_modified = False
 
     def upload(self, transport: Transport, filename: str, data: bytes) -> str:
         body, content_type = multipart({}, filename, data)
@@ -69,15 +73,36 @@ class RagsiteSession:
     def get(self, transport: Transport, path: str) -> Any:
         return read_json(transport.send("GET", path, self.headers))
 
+    def read_again(self, transport: Transport, path: str) -> Any:
+        """As one who keeps what was read: None when the server says that it has not changed."""
+        reply = self._revalidated(transport, path, self.headers)
+        if self.not_modified:
+            reply.body()
+            return None
+        return read_json(reply)
+
+    def _revalidated(self, transport: Transport, path: str, headers: dict[str, str]) -> Reply:
+        known = {"If-None-Match": self.etags[path]} if path in self.etags else {}
+        reply = transport.send("GET", path, {**headers, **known})
+        self.not_modified = reply.status == 304
+        if not self.not_modified and (etag := reply.header("etag")):
+            self._remember(path, etag)
+        return reply
+
+    def _remember(self, path: str, etag: str) -> None:
+        self.etags[path] = etag
+        if len(self.etags) > MOST_ETAGS:
+            del self.etags[next(iter(self.etags))]
+
     def post(self, transport: Transport, path: str, data: dict[str, Any]) -> Any:
         headers = {**self.headers, "Content-Type": "application/json"}
         return read_json(transport.send("POST", path, headers, json.dumps(data).encode()))
 
     def page(self, transport: Transport, path: str) -> int:
         """A page as the browser asks for it; its size."""
-        reply = transport.send("GET", path, {"Cookie": self.account.cookie, "Accept": "text/html"})
+        reply = self._revalidated(transport, path, {"Cookie": self.account.cookie, "Accept": "text/html"})
         size = len(reply.body())
-        if reply.status != 200:
+        if reply.status not in (200, 304):
             raise Refused(str(reply.status), reply.header("location"))
         return size
 
@@ -118,7 +143,7 @@ def events(reply: Reply) -> Iterator[Event]:
         if name == "done":
             reply.body()  # what ends the stream, so that the connection can be used again
             return
-    raise Refused("stream broke off", f"after {name or 'nothing'}")
+    raise Refused(f"stream broke off after {name or 'nothing'}")
 
 
 def event_of(frame: bytes) -> Event | None:
