@@ -95,7 +95,8 @@ def rank(
         terms = read_terms(cursor, scope.owner_id, query_words(query) if mode is not Mode.MEANING else "")
         if terms is None:
             return []
-        cursor.execute(statement.SEARCH, _parameters(scope, terms, vector, limit + SPARE, mode))
+        sql = statement.SEARCH_WITH_FILLERS if terms.fillers else statement.SEARCH
+        cursor.execute(sql, _parameters(scope, terms, vector, limit + SPARE, mode))
         hits = [_hit(row) for row in cursor.fetchall()]
     if mode is Mode.FUSED and reranking.is_configured():
         hits = reranking.reranked(query, hits)
@@ -115,6 +116,7 @@ def _parameters(
         "queries": [term.query for term in terms.terms],
         "weights": list(terms.weights),
         "wanted": terms.candidates,
+        "fillers": terms.fillers,
         "chunks": terms.chunks,
         "vector": None if vector is None else vector_literal(vector),
         "models": model_names(),
@@ -127,7 +129,6 @@ def _parameters(
         "candidates": max(statement.CANDIDATES, limit),
         "nearest": max(statement.NEAREST, limit),
         "exact_up_to": statement.EXACT_UP_TO,
-        "most_ranked": statement.MOST_RANKED,
         "limit": limit,
     }
 

@@ -13,10 +13,21 @@ NEAREST = 100
 """and by meaning: twice as many, because their order is that of whole chunks, not yet of sentences."""
 EXACT_UP_TO = 5000
 """Chunks in scope up to which meaning is ranked exactly; above, by the HNSW index."""
-MOST_RANKED = 10_000
-"""Chunks that are ranked by words at all: a bound for a question of one common word."""
+MOST_RANKED = 6000
+"""Chunks that are ranked by words at all: a bound for a question of one common word;"""
+MOST_FILLERS = 1500
+"""and of those that hold but a common word of it."""
 
-SEARCH = """
+_MATCHING = """(SELECT document_id, position, language, tsv FROM documents_chunk
+     WHERE owner_id = %(owner)s AND ARRAY[owner_id] @> ARRAY[%(owner)s::bigint] AND {condition}
+       AND document_id <> ALL ((SELECT documents FROM hidden)::uuid[])
+       AND ((SELECT documents FROM scope) IS NULL OR document_id = ANY ((SELECT documents FROM scope)::uuid[]))
+     LIMIT {most})"""
+_WANTED = _MATCHING.format(condition="tsv @@ %(wanted)s::tsquery", most=MOST_RANKED)
+_FILLERS = _MATCHING.format(
+    condition="tsv @@ %(fillers)s::tsquery AND NOT tsv @@ %(wanted)s::tsquery", most=MOST_FILLERS
+)
+_SEARCH = """
 WITH scope AS MATERIALIZED (
   SELECT CASE WHEN %(whole)s THEN NULL ELSE ARRAY(
     SELECT unnest(%(documents)s::uuid[])
@@ -37,11 +48,7 @@ by_words AS MATERIALIZED (
   SELECT c.document_id, c.position,
     (SELECT sum(t.weight * ts_rank(c.tsv, t.query, 1)) FROM term t WHERE t.language = c.language) AS score
   FROM (
-    SELECT document_id, position, language, tsv FROM documents_chunk
-    WHERE owner_id = %(owner)s AND ARRAY[owner_id] @> ARRAY[%(owner)s::bigint] AND tsv @@ %(wanted)s::tsquery
-      AND document_id <> ALL ((SELECT documents FROM hidden)::uuid[])
-      AND ((SELECT documents FROM scope) IS NULL OR document_id = ANY ((SELECT documents FROM scope)::uuid[]))
-    LIMIT %(most_ranked)s
+    {ranked}
   ) c
   ORDER BY 3 DESC, 1, 2 LIMIT %(candidates)s
 ),
@@ -103,3 +110,6 @@ FROM compared s JOIN evidence e USING (document_id)
 JOIN documents_document d ON d.owner_id = %(owner)s AND d.id = s.document_id
 ORDER BY score DESC, s.meaning DESC, s.document_id, s.position LIMIT %(limit)s
 """
+SEARCH = _SEARCH.replace("{ranked}", _WANTED)
+SEARCH_WITH_FILLERS = _SEARCH.replace("{ranked}", f"{_WANTED} UNION ALL {_FILLERS}")
+"""The same, for the few questions of which a common word may be the only one that is in the library."""

@@ -15,15 +15,15 @@ TERMS_SCORED = 32
 """The rarest of them, which are scored."""
 SMALL_LIBRARY = 2000
 """Chunks up to which all are ranked that hold any of the terms."""
-ROWS_BY_TERMS = 500
+ROWS_BY_TERMS = 300
 """Chunks that single terms may bring in, by estimate: the rarest first."""
-ROWS_BY_ONE = 5000
+ROWS_BY_ONE = 2500
 """Chunks that the rarest may bring in when no other single term does; above, only together with another."""
-PAIRED = 4
+PAIRED = 5
 """So many of the next terms bring in the chunks that hold two of them,"""
-ROWS_BY_PAIRS = 1500
+ROWS_BY_PAIRS = 800
 """up to this many by estimate: really two or three times as many, for words of one subject stand together."""
-TOGETHER = 1.5
+TOGETHER = 2.0
 """How much more often than by chance two words of a question stand in one chunk, at least."""
 RANK_OF_ONE_MATCH = 0.0608
 """ts_rank of a single occurrence (weight D): 0.1 · 6/π²."""
@@ -60,6 +60,8 @@ class QuestionTerms:
     weights: tuple[float, ...] = ()
     candidates: str = ""
     """A tsquery's text: which chunks are ranked."""
+    fillers: str = ""
+    """Another's: some of these too, where the candidates may be none."""
 
 
 def read_terms(cursor: Any, owner_id: int, words: str) -> QuestionTerms | None:
@@ -73,12 +75,18 @@ def read_terms(cursor: Any, owner_id: int, words: str) -> QuestionTerms | None:
     queries = list(dict.fromkeys(_query(lexeme) for lexemes in by_language.values() for lexeme in lexemes))
     sample = counted(cursor, owner_id, keys, queries)
     terms = [_rarest(language, lexemes, sample) for language, lexemes in by_language.items()]
+    chosen = [_candidates(language, keys.chunks) for language in terms]
     return QuestionTerms(
         keys.chunks,
         tuple(term for language in terms for term in language),
         tuple(weight for language in terms for weight in _weights(language, sample)),
-        " | ".join(query for language in terms for query in _candidates(language, keys.chunks)),
+        _either(query for candidates, _ in chosen for query in candidates),
+        _either(query for _, fillers in chosen for query in fillers),
     )
+
+
+def _either(queries: Iterable[str]) -> str:
+    return " | ".join(dict.fromkeys(queries))
 
 
 def _query(lexeme: str) -> str:
@@ -108,24 +116,24 @@ def _weights(terms: Sequence[Term], sample: Sample) -> Iterator[float]:
     return (term.idf * term.variants / full for term in terms)
 
 
-def _candidates(terms: Sequence[Term], chunks: float) -> list[str]:
-    """Queries of one language whose chunks are ranked: the rarest terms, then pairs of the next ones.
+def _candidates(terms: Sequence[Term], chunks: float) -> tuple[list[str], list[str]]:
+    """Queries of one language whose chunks are ranked: the rarest terms, then pairs of the next ones; and fillers.
 
     Ranking each chunk that holds a common word would take seconds in a large library.
     """
     if chunks <= SMALL_LIBRARY:
-        return [term.query for term in terms]
+        return [term.query for term in terms], []
     single = _while_few([(term.query, term.rows) for term in terms], ROWS_BY_TERMS)
     if terms[0].rows > ROWS_BY_ONE and len(terms) > 1:
         single = []
     rest = terms[len(single) :]
-    if len(rest) == 1:
-        return [*single, *([rest[0].query] if rest[0].rows <= ROWS_BY_ONE or not single else [])]
+    if len(rest) == 1:  # the rare ones may stand in no chunk at all
+        return (single, [rest[0].query]) if rest[0].rows > ROWS_BY_ONE else ([*single, rest[0].query], [])
     pairs = [
         (f"({one.query} & {other.query})", TOGETHER * one.rows * other.rows / chunks)
         for one, other in combinations(rest[:PAIRED], 2)
     ]
-    return single + _while_few(sorted(pairs, key=lambda pair: pair[1]), ROWS_BY_PAIRS)
+    return single + _while_few(sorted(pairs, key=lambda pair: pair[1]), ROWS_BY_PAIRS), []
 
 
 def _while_few(queries: Sequence[tuple[str, float]], most: float) -> list[str]:
