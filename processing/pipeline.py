@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
+from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
@@ -18,9 +19,16 @@ from processing.admission import admission
 from processing.chunking import chunk
 from processing.encoding import encoded_ahead
 from processing.leases import Lease, LeaseLost, logger
-from processing.measuring import Stint, note, note_beginning, note_processed
+from processing.measuring import Notes, Stint, note_beginning, note_processed
 from processing.outcomes import PASSING, ProcessingFailed, SliceEnded, fail, fail_unexpectedly, wait_or_fail
-from processing.writing import batches, drop_other_vectors, missing_embeddings, write_chunks, write_embeddings
+from processing.writing import (
+    EmbeddingInput,
+    batches,
+    drop_other_vectors,
+    missing_embeddings,
+    write_chunks,
+    write_embeddings,
+)
 from ragsite import origin, tracing
 from ragsite.embedding import encoder
 from ragsite.encoder.client import EncoderRejected, EncoderUnavailable, estimated_tokens
@@ -85,10 +93,12 @@ def _refuse_crasher(document: Document) -> None:
 
 def _run_stages(lease: Lease) -> None:
     document = lease.document
-    if document.status != Status.EMBEDDING:
-        extraction = _extract(lease)
-        _chunk(lease, extraction)
-    _embed(lease)
+    with Notes(document) as notes:
+        missing = None
+        if document.status != Status.EMBEDDING:
+            extraction = _extract(lease, notes)
+            missing = _chunk(lease, notes, extraction)
+        _embed(lease, notes, missing)
     with transaction.atomic():
         take_over(owner_id=document.owner_id, document=document.id)
         lease.update(
@@ -107,30 +117,31 @@ def _run_stages(lease: Lease) -> None:
 
 
 @contextmanager
-def _stage(lease: Lease, status: str) -> Iterator[Stint]:
+def _stage(lease: Lease, notes: Notes, status: str, **values: Any) -> Iterator[Stint]:
     """Enter a stage, or go on in it, and note the time that it took, also when its slice ends.
 
-    The time of a stage that is over is written with what comes next.
+    What the stage before it has found, and its time, are written with its beginning.
     """
     stint, started, document = Stint(), time.monotonic(), lease.document
     if document.status != status:
         seconds = document.stage_seconds
-        lease.update(status=status, stage_progress=0, stage_started_at=Now(), stage_seconds=seconds, waiting_for="")
+        values |= {"stage_progress": 0, "stage_started_at": Now(), "stage_seconds": seconds, "waiting_for": ""}
+        lease.update(status=status, **values)
     try:
         with tracing.span(str(status)):
             yield stint
     except SliceEnded:
-        _note_time(lease, status, stint, time.monotonic() - started)
+        _note_time(lease, notes, status, stint, time.monotonic() - started)
         lease.update(stage_seconds=document.stage_seconds, waiting_for="")
         raise
-    _note_time(lease, status, stint, time.monotonic() - started)
+    _note_time(lease, notes, status, stint, time.monotonic() - started)
 
 
-def _note_time(lease: Lease, status: str, stint: Stint, seconds: float) -> None:
+def _note_time(lease: Lease, notes: Notes, status: str, stint: Stint, seconds: float) -> None:
     document = lease.document
     earlier = document.stage_seconds
     document.stage_seconds = {**earlier, str(status): round(earlier.get(str(status), 0) + seconds, 3)}
-    note(document, status, stint, seconds)
+    notes.add(status, stint, seconds)
 
 
 def _progress_writer(lease: Lease) -> Callable[[float], None]:
@@ -146,27 +157,31 @@ def _progress_writer(lease: Lease) -> Callable[[float], None]:
     return write
 
 
-def _extract(lease: Lease) -> Extraction:
+def _extract(lease: Lease, notes: Notes) -> Extraction:
     document = lease.document
     write = _progress_writer(lease)
 
     def on_progress(progress: Progress) -> None:
         write(progress.progress)
 
-    with _stage(lease, Status.EXTRACTING):
+    with _stage(lease, notes, Status.EXTRACTING):
         client = SandboxClient(settings.LAYOUT.sandbox_socket)
         with document.file.open() as file:
             extraction = client.extract(file, document.content_type, on_progress=on_progress)
         if not extraction.text.strip():
             raise ExtractionRefused("no_text", "No text was found in this file.")
-        lease.update(
-            title=title_of(document.filename, extraction.title),
-            language=detect(extraction.text),
-            page_count=extraction.page_count,
-            page_kind=extraction.page_kind,
-            warnings=[warning.replace("\x00", "") for warning in extraction.warnings],
-        )
     return extraction
+
+
+def _found(document: Document, extraction: Extraction) -> dict[str, Any]:
+    """What a document's row tells of its text."""
+    return {
+        "title": title_of(document.filename, extraction.title),
+        "language": detect(extraction.text),
+        "page_count": extraction.page_count,
+        "page_kind": extraction.page_kind,
+        "warnings": [warning.replace("\x00", "") for warning in extraction.warnings],
+    }
 
 
 def title_of(filename: str, title: str | None) -> str:
@@ -187,11 +202,12 @@ def _letters(text: str) -> str:
     return "".join(character for character in text.casefold() if character.isalnum())
 
 
-def _chunk(lease: Lease, extraction: Extraction) -> None:
-    with _stage(lease, Status.CHUNKING) as stint:
+def _chunk(lease: Lease, notes: Notes, extraction: Extraction) -> list[EmbeddingInput]:
+    """Returns what has still to be embedded."""
+    with _stage(lease, notes, Status.CHUNKING, **_found(lease.document, extraction)) as stint:
         passages = chunk(extraction, lease.document.language, _count_tokens)
         stint.passages = len(passages)
-        write_chunks(lease, extraction, passages)
+        return write_chunks(lease, extraction, passages)
 
 
 def _count_tokens(texts: Sequence[str]) -> list[int]:
@@ -202,11 +218,11 @@ def _count_tokens(texts: Sequence[str]) -> list[int]:
         return [estimated_tokens(text) for text in texts]
 
 
-def _embed(lease: Lease) -> None:
-    with _stage(lease, Status.EMBEDDING) as stint:
+def _embed(lease: Lease, notes: Notes, missing: list[EmbeddingInput] | None) -> None:
+    with _stage(lease, notes, Status.EMBEDDING) as stint:
         model = register_model(model_names()[0], encoder().dimensions)
         ends = time.monotonic() + SLICE_SECONDS
-        inputs = missing_embeddings(lease.document, model)
+        inputs = missing_embeddings(lease.document, model) if missing is None else missing
         chunks = lease.document.chunk_count
         left = len({entry.position for entry in inputs})
         for batch, vectors in encoded_ahead(batches(inputs, EMBED_BATCH)):

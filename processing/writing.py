@@ -3,7 +3,8 @@
 import hashlib
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,11 @@ from django.db import connection
 from numpy.typing import NDArray
 
 from documents.models import Document, DocumentText, Embedding, EmbeddingModel
-from documents.vectors import model_names, vector_literal
+from documents.vectors import model_names, vector_binary
 from processing.chunking import Passage
 from processing.leases import Lease
 from processing.parts import parts
-from ragsite.copying import copy_rows
+from ragsite.copying import copy_binary, copy_rows
 from ragsite.extraction import Extraction
 from ragsite.languages import has_unspaced, index_words
 
@@ -29,9 +30,11 @@ EMBEDDING_COLUMNS = (
     "owner_id", "document_id", "position", "part", "model_id", "start", "end", "content_hash", "vector",
 )  # fmt: skip
 
+_SMALLINT, _INTEGER, _BIGINT = struct.Struct("!h"), struct.Struct("!i"), struct.Struct("!q")
+
 # What stands in the old chunks of this document and in any other of the owner with the same content.
 KNOWN = """
-SELECT DISTINCT ON (content_hash) content_hash, vector::text FROM documents_embedding
+SELECT DISTINCT ON (content_hash) content_hash, halfvec_send(vector) FROM documents_embedding
 WHERE owner_id = %s AND model_id = %s AND content_hash = ANY (%s)
 """
 # Of the chunks whose part 0 is not there: with the parts that are, because they were known.
@@ -79,10 +82,11 @@ def embedding_text(title: str, headings: Sequence[str], text: str) -> str:
     return "\n".join((*context, text))
 
 
-def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passage]) -> None:
+def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passage]) -> list[EmbeddingInput]:
     """Replace a document's text, chunks and embeddings at once; embeddings of known content are taken over.
 
-    Raises LeaseLost when the attempt is no longer ours; nothing is changed then.
+    Returns what has still to be embedded, in order. Raises LeaseLost when the attempt is no longer ours; nothing is
+    changed then.
     """
     document = lease.document
     inputs = [
@@ -97,19 +101,21 @@ def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passag
         _delete_derived(document)
         _write_text(document, extraction)
         copy_rows("documents_chunk", CHUNK_COLUMNS, _chunk_rows(document, extraction, passages))
+        missing = [entry for entry in inputs if entry.content_hash not in known]
         if model and known:
             vectors = [(entry, known[entry.content_hash]) for entry in inputs if entry.content_hash in known]
-            copy_rows("documents_embedding", EMBEDDING_COLUMNS, _embedding_rows(document, model, vectors))
-            unknown = {entry.position for entry in inputs if entry.content_hash not in known}
+            _write_vectors(document, model, vectors)
+            unknown = {entry.position for entry in missing}
             _add_means(document, model, {entry.position for entry in inputs if entry.part} - unknown)
         lease.update(chunk_count=len(passages), searchable=True)
+    return missing
 
 
-def _known_vectors(document: Document, model: EmbeddingModel, inputs: Sequence[EmbeddingInput]) -> dict[bytes, str]:
-    """The vectors, as pgvector writes them, that the owner has of these inputs already, by content hash."""
+def _known_vectors(document: Document, model: EmbeddingModel, inputs: Sequence[EmbeddingInput]) -> dict[bytes, bytes]:
+    """The vectors, in pgvector's binary format, that the owner has of these inputs already, by content hash."""
     with connection.cursor() as cursor:
         cursor.execute(KNOWN, [document.owner_id, model.id, [entry.content_hash for entry in inputs]])
-        return {bytes(content_hash): vector for content_hash, vector in cursor.fetchall()}
+        return {bytes(content_hash): bytes(vector) for content_hash, vector in cursor.fetchall()}
 
 
 def _delete_derived(document: Document) -> None:
@@ -197,9 +203,8 @@ def write_embeddings(
     lease: Lease, model: EmbeddingModel, inputs: Sequence[EmbeddingInput], vectors: NDArray[np.float32], progress: float
 ) -> None:
     """Add vectors of shape (len(inputs), dimensions) and the progress made. Raises LeaseLost."""
-    literals = [(entry, vector_literal(vector)) for entry, vector in zip(inputs, vectors, strict=True)]
     with lease.writing():
-        copy_rows("documents_embedding", EMBEDDING_COLUMNS, _embedding_rows(lease.document, model, literals))
+        _write_vectors(lease.document, model, zip(inputs, map(vector_binary, vectors), strict=True))
         _add_means(lease.document, model, {entry.position for entry in inputs if entry.part})
         lease.update(stage_progress=progress, attempts=0, crashes=0)
 
@@ -214,13 +219,13 @@ def drop_other_vectors(lease: Lease, model: EmbeddingModel) -> None:
         rows.exclude(model=model).delete()
 
 
-def _embedding_rows(
-    document: Document, model: EmbeddingModel, vectors: Sequence[tuple[EmbeddingInput, str]]
-) -> list[tuple]:
-    return [
+def _write_vectors(document: Document, model: EmbeddingModel, vectors: Iterable[tuple[EmbeddingInput, bytes]]) -> None:
+    key, model_id = (_BIGINT.pack(document.owner_id), document.id.bytes), _SMALLINT.pack(model.id)
+    rows = (
         (
-            document.owner_id, document.id, entry.position, entry.part, model.id, entry.start, entry.end,
-            entry.content_hash, vector,
+            *key, _INTEGER.pack(entry.position), _SMALLINT.pack(entry.part), model_id, _INTEGER.pack(entry.start),
+            _INTEGER.pack(entry.end), entry.content_hash, vector,
         )
         for entry, vector in vectors
-    ]  # fmt: skip
+    )  # fmt: skip
+    copy_binary("documents_embedding", EMBEDDING_COLUMNS, rows)

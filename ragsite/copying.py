@@ -1,6 +1,7 @@
 """PostgreSQL's COPY: rows go in three times as fast as by INSERT."""
 
 import io
+import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,28 @@ def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]])
     names = ", ".join(f'"{name}"' for name in columns)
     with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.copy_expert(f'COPY "{table}" ({names}) FROM STDIN', io.StringIO(lines))
+
+
+_SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
+_NULL = struct.pack("!i", -1)
+_LENGTH = struct.Struct("!i")
+
+
+def copy_binary(table: str, columns: Sequence[str], rows: Iterable[Sequence[bytes | None]]) -> None:
+    """COPY rows whose values are in PostgreSQL's binary format already; None is null.
+
+    For vectors, which are neither written as text nor parsed then. The format is that of PostgreSQL's manual, "COPY",
+    "Binary Format". Raises Django's errors, as INSERT would.
+    """
+    count = struct.pack("!h", len(columns))
+    parts = [_SIGNATURE]
+    for row in rows:
+        parts.append(count)
+        parts += [_NULL if value is None else _LENGTH.pack(len(value)) + value for value in row]
+    parts.append(struct.pack("!h", -1))
+    names = ", ".join(f'"{name}"' for name in columns)
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        cursor.copy_expert(f'COPY "{table}" ({names}) FROM STDIN WITH (FORMAT binary)', io.BytesIO(b"".join(parts)))
 
 
 def _field(value: Any) -> str:

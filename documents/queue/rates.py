@@ -1,5 +1,6 @@
 """How long work takes on this machine, by what it took before. What was never measured has no rate; none is made up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -13,14 +14,20 @@ Measure = Rate.Measure
 
 # A measurement that would have to wait for another's is left out: no worker ever waits at these few rows.
 ADD = """
-UPDATE documents_rate SET weight = weight * %(decay)s + 1, x = x * %(decay)s + %(x)s, y = y * %(decay)s + %(y)s,
-  xx = xx * %(decay)s + %(x)s * %(x)s, xy = xy * %(decay)s + %(x)s * %(y)s
-WHERE id = (SELECT id FROM documents_rate WHERE measure = %(measure)s AND subject = %(subject)s
-            FOR UPDATE SKIP LOCKED)
+WITH new (measure, subject, x, y) AS (
+  SELECT * FROM unnest(%(measures)s, %(subjects)s, %(xs)s::float8[], %(ys)s::float8[])
+), free AS (
+  SELECT id, new.* FROM documents_rate JOIN new USING (measure, subject) FOR UPDATE OF documents_rate SKIP LOCKED
+)
+UPDATE documents_rate AS rate SET weight = weight * %(decay)s + 1, x = rate.x * %(decay)s + free.x,
+  y = rate.y * %(decay)s + free.y, xx = rate.xx * %(decay)s + free.x * free.x,
+  xy = rate.xy * %(decay)s + free.x * free.y
+FROM free WHERE rate.id = free.id
 """
 BEGIN = """
 INSERT INTO documents_rate (measure, subject, weight, x, y, xx, xy)
-VALUES (%(measure)s, %(subject)s, 1, %(x)s, %(y)s, %(x)s * %(x)s, %(x)s * %(y)s)
+SELECT measure, subject, 1, x, y, x * x, x * y
+FROM unnest(%(measures)s, %(subjects)s, %(xs)s::float8[], %(ys)s::float8[]) AS new (measure, subject, x, y)
 ON CONFLICT (measure, subject) DO NOTHING
 """
 
@@ -85,10 +92,26 @@ def measured_rates() -> Rates:
     return Rates({(rate.measure, rate.subject): Line.through(rate) for rate in Rate.objects.all()})
 
 
-def record(measure: Measure, subject: str, x: float, y: float) -> None:
-    """Note that ``y`` was measured at ``x``."""
-    values: dict[str, str | float] = {"decay": DECAY, "measure": str(measure), "subject": subject, "x": x, "y": y}
+@dataclass(frozen=True)
+class Measurement:
+    """``y`` was measured at ``x``."""
+
+    measure: Measure
+    subject: str
+    x: float
+    y: float
+
+
+def record(measurements: Sequence[Measurement]) -> None:
+    """Note what was measured, each of another measure or subject."""
+    values: dict[str, float | list[str] | list[float]] = {
+        "decay": DECAY,
+        "measures": [str(entry.measure) for entry in measurements],
+        "subjects": [entry.subject for entry in measurements],
+        "xs": [entry.x for entry in measurements],
+        "ys": [entry.y for entry in measurements],
+    }
     with connection.cursor() as cursor:
         cursor.execute(ADD, values)
-        if not cursor.rowcount:
+        if cursor.rowcount < len(measurements):
             cursor.execute(BEGIN, values)

@@ -19,7 +19,7 @@ from documents.models import Collection, Document
 from documents.queue.failures import ADVICE, WAITS, told
 from documents.queue.models import Rate
 from documents.queue.outlook import forecasts, site_outlook
-from documents.queue.rates import Line, Measure, measured_rates, record
+from documents.queue.rates import Line, Measure, Measurement, measured_rates, record
 from processing import pipeline
 from processing.leases import claim_next
 from ragsite.encoder.client import EncoderRejected
@@ -46,11 +46,11 @@ def worker_alive(no_worker, settings) -> None:
 def measured(db, worker_alive) -> None:
     """A machine that reads 1 MB of text in 10 s, finds 100 passages in it, and embeds one in 0.1 s."""
     for megabytes in (0.5, 2.0):
-        record(Measure.READING, TEXT, megabytes, 10 * megabytes)
-        record(Measure.PASSAGES, TEXT, megabytes, 100 * megabytes)
+        record([Measurement(Measure.READING, TEXT, megabytes, 10 * megabytes)])
+        record([Measurement(Measure.PASSAGES, TEXT, megabytes, 100 * megabytes)])
     for passages in (10, 100):
-        record(Measure.SPLITTING, "", passages, 0)
-        record(Measure.EMBEDDING, site_settings.EMBEDDING_MODEL, passages, 0.1 * passages)
+        record([Measurement(Measure.SPLITTING, "", passages, 0)])
+        record([Measurement(Measure.EMBEDDING, site_settings.EMBEDDING_MODEL, passages, 0.1 * passages)])
 
 
 def rows(owner, count, *, size=1_000_000, **values) -> list[Document]:
@@ -88,7 +88,7 @@ def why(client, document) -> dict:
 
 def test_a_line_is_fitted_to_what_was_measured(db):
     for x in (1, 2, 4, 8):
-        record(Measure.READING, TEXT, x, 3 + 2 * x)
+        record([Measurement(Measure.READING, TEXT, x, 3 + 2 * x)])
     line = measured_rates().reading(TEXT)
     assert (line.base, line.slope) == (pytest.approx(3), pytest.approx(2))
     assert measured_rates().reading("application/pdf") is None
@@ -104,19 +104,19 @@ def test_a_line_is_fitted_to_what_was_measured(db):
 )
 def test_a_line_is_never_absurd(db, points, asked, told):
     for x, y in points:
-        record(Measure.READING, TEXT, x, y)
+        record([Measurement(Measure.READING, TEXT, x, y)])
     assert Line.through(Rate.objects.get()).at(asked) == pytest.approx(told, abs=0.2)
 
 
 def test_the_newest_measurements_count_most(db):
     for seconds in [1.0] * 200 + [9.0] * 200:
-        record(Measure.READING, TEXT, 1, seconds)
+        record([Measurement(Measure.READING, TEXT, 1, seconds)])
     assert measured_rates().reading(TEXT).at(1) == pytest.approx(9, rel=0.05)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_measurement_never_waits_for_another_worker(db):
-    record(Measure.READING, TEXT, 1, 1)
+    record([Measurement(Measure.READING, TEXT, 1, 1)])
     locked, noted = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -134,7 +134,7 @@ def test_a_measurement_never_waits_for_another_worker(db):
         assert locked.wait(60)
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '5s'")
-        record(Measure.READING, TEXT, 1, 100)
+        record([Measurement(Measure.READING, TEXT, 1, 100)])
     finally:
         noted.set()
         holder.join()

@@ -25,7 +25,7 @@ STEPS = {
     "with chunks written and not committed": ("processing.writing.copy_rows", 1, True),
     "with chunks committed": ("processing.pipeline.write_chunks", 1, True),
     "while it embeds": ("processing.pipeline.write_embeddings", 1, True),
-    "with vectors written and not committed": ("processing.writing.copy_rows", 3, True),
+    "with vectors written and not committed": ("processing.writing.copy_binary", 1, True),
     "when all is embedded and nothing said": ("processing.pipeline._embed", 1, True),
     "when it is done": ("processing.pipeline.document_processed.send", 1, False),
 }

@@ -35,7 +35,7 @@ from tests.load.peer import Peer, make_peer
 from tests.load.process_tree import Usage, measured
 
 MINILM = "all-MiniLM-L6-v2"
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 PATIENCE = 900
 COUNTS = """
 SELECT count(*) FILTER (WHERE searchable), count(*) FILTER (WHERE status = 'processed'),
