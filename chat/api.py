@@ -20,6 +20,7 @@ from chat.answers import following
 from chat.answers.connections import release_connection
 from chat.answers.events import Event
 from chat.answers.producer import TooBusy
+from chat.caching import CONVERSATION_DETAIL, CONVERSATION_LIST
 from chat.engines import pickable_models
 from chat.filters import ConversationFilter
 from chat.models import Conversation, Message
@@ -43,6 +44,7 @@ from ragsite.api.idempotency import idempotent
 from ragsite.api.pagination import KeysetPagination
 from ragsite.api.problems import Problem
 from ragsite.api.throttling import MessageThrottle
+from ragsite.caching.views import cached_read
 
 EVENT_STREAM = "text/event-stream"
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -120,6 +122,7 @@ class ConversationListView(generics.ListAPIView[Conversation]):
     def get_queryset(self) -> QuerySet[Conversation]:
         return Conversation.objects.for_user(caller(self.request))
 
+    @cached_read(CONVERSATION_LIST)
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
         scopes = visible_scopes(caller(request), page)
@@ -155,6 +158,7 @@ class ConversationView(APIView):
             OpenApiParameter("ordering", str, enum=list(MESSAGE_ORDERINGS), description="Of the messages."),
         ],
     )
+    @cached_read(CONVERSATION_DETAIL, conversation="pk")
     def get(self, request: Request, pk: UUID) -> Response:
         """With a page of its messages."""
         conversation = own_conversation(request, pk)
@@ -209,6 +213,7 @@ class MessageListView(generics.GenericAPIView[Message]):
     keyset_orderings: ClassVar[dict[str, Any]] = MESSAGE_ORDERINGS
 
     @extend_schema(operation_id="messages_list", responses=MessageSerializer(many=True))
+    @cached_read(CONVERSATION_DETAIL, conversation="pk")
     def get(self, request: Request, pk: UUID) -> Response:
         """Its messages, oldest first."""
         return page_of_messages(self, request, own_conversation(request, pk))
@@ -232,7 +237,7 @@ class MessageListView(generics.GenericAPIView[Message]):
                 conversation=conversation,
                 content=form.validated_data["content"],
                 scope=scope,
-                **named(form.validated_data, "style", "language_model"),
+                **named(form.validated_data, "style", "language_model", "fresh"),
                 within=partial(_keep, claim) if claim else None,
             )
             return respond(request, following.follow_log(asked.answer.log), seat)

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from chat.answers.board import board
 from chat.bodies import MAY_QUOTE, save_body, without_quotes
+from chat.caching import quotes_changed
 from chat.models import Citation, Message
 from documents.signals import documents_deleted
 
@@ -21,6 +22,7 @@ def forget_documents(*, owner_id: int, document_ids: Sequence[UUID], **_signal: 
     messages = set(cited.values_list("message_id", flat=True))
     if not messages:
         return
+    quotes_changed(owner_id)
     quoting = Message.objects.filter(owner_id=owner_id, id__in=messages, engine__in=MAY_QUOTE)
     for message in quoting.select_related("body"):
         quotes = cited.filter(message=message).values_list("quote", flat=True)

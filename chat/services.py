@@ -18,10 +18,12 @@ from chat.answers.question import Question
 from chat.answers.running import RunningAnswer, StopReason
 from chat.answers.sweeping import bury_if_dead
 from chat.bodies import body_of
+from chat.caching import CONVERSATIONS, conversation_changed
 from chat.engines import Engine, Turn, engine_for
 from chat.models import TITLE_LENGTH, Conversation, Message, MessageBody
 from chat.scopes import instructions_for, scope_of
 from documents.search import Scope
+from ragsite.caching import changing
 
 if TYPE_CHECKING:
     from ragsite.accounts.models import User
@@ -48,7 +50,8 @@ def create_conversation(
     conversation = Conversation(owner=owner, title=title[:TITLE_LENGTH], language_model=language_model, style=style)
     if scope:
         _set_scope(conversation, scope)
-    conversation.save(force_insert=True)
+    with changing(CONVERSATIONS(owner=owner.pk)):
+        conversation.save(force_insert=True)
     return conversation
 
 
@@ -65,7 +68,9 @@ def update_conversation(*, conversation: Conversation, changes: dict[str, Any]) 
     if "scope" in changes:
         _set_scope(conversation, changes["scope"])
     scope = ["scope_documents", "scope_collections"]
-    conversation.save(update_fields=["title", "pinned", "archived_at", "language_model", "style", *scope])
+    with transaction.atomic():
+        conversation.save(update_fields=["title", "pinned", "archived_at", "language_model", "style", *scope])
+        conversation_changed(conversation.owner_id, conversation.id)
     return conversation
 
 
@@ -77,7 +82,9 @@ def _set_scope(conversation: Conversation, scope: Scope) -> None:
 def delete_conversation(*, conversation: Conversation) -> None:
     """Delete a conversation with all that was said in it; an answer that is running there stops."""
     running = list(Message.objects.of(conversation).running().values_list("id", flat=True))
-    Conversation.objects.filter(owner=conversation.owner_id, id=conversation.id).delete()
+    with transaction.atomic():
+        conversation_changed(conversation.owner_id, conversation.id)
+        Conversation.objects.filter(owner=conversation.owner_id, id=conversation.id).delete()
     for identifier in running:
         if answer := board().get(identifier):
             answer.stop.set(StopReason.DELETED)
@@ -100,11 +107,12 @@ def ask(
     scope: Scope | None = None,
     style: str | None = None,
     language_model: str | None = None,
+    fresh: bool = False,
     within: Callable[[Message], None] | None = None,
 ) -> Asked:
     """Store the question and begin its answer, which goes on by itself. ``within`` is called in the transaction.
 
-    What is not given of scope, style and language model is the conversation's.
+    What is not given of scope, style and language model is the conversation's. ``fresh``: no answer that was kept.
 
     Raises AnswerInProgress, ConversationGone and ``producer.TooBusy``. It leaves no database connection open.
     """
@@ -115,6 +123,7 @@ def ask(
         instructions=instructions_for(asked_in),
         language_model=conversation.language_model if language_model is None else language_model,
         style=conversation.style if style is None else style,
+        fresh=fresh,
     )
     try:
         return _ask(conversation, question, within)
@@ -156,6 +165,7 @@ def _store_question(
             Message.objects.bulk_create([question, answer])
             MessageBody.objects.bulk_create([body_of(question, asked.text)])
             _note_activity(conversation, asked.text, question)
+            conversation_changed(conversation.owner_id, conversation.id)
             if within:
                 within(answer)
     except IntegrityError as error:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from chat.caching import quotes_changed
 from chat.models import Citation
 from documents.signals import documents_replaced
 
@@ -23,6 +24,7 @@ def succeed(*, owner_id: int, document_ids: Sequence[UUID], document_id: UUID, *
     Their citations keep their quotes and point at the new one; who asked them asks the new one from now on.
     """
     cited = Citation.objects.of_documents(owner_id, document_ids)
+    quotes_changed(owner_id)
     cited.update(document_id=document_id, earlier_version=True)
     with connection.cursor() as cursor:
         cursor.execute(SCOPES, {"owner": owner_id, "old": [str(old) for old in document_ids], "new": document_id})

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from chat import services
 from chat.answers.producer import TooBusy
+from chat.caching import CONVERSATION_PAGE
 from chat.choices import Choice, chosen_by, chosen_in, offered_documents
 from chat.forms import QuestionForm, TitleForm
 from chat.models import Conversation, Message
@@ -23,6 +24,7 @@ from documents.search import Scope
 from ragsite.accounts.callers import caller
 from ragsite.api.keyset import InvalidCursor, Page, keyset_page
 from ragsite.api.throttling import MessageThrottle
+from ragsite.caching.views import cached_page
 from ragsite.pages import back, is_fragment, private
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def new_chat(request: HttpRequest) -> HttpResponse:
 
 @private
 @require_safe
+@cached_page(CONVERSATION_PAGE, conversation="pk")
 def conversation(request: HttpRequest, pk: UUID) -> HttpResponse:
     """A conversation with its newest messages; ``cursor`` leads to earlier ones."""
     shown = _own_conversation(request, pk)
@@ -162,10 +165,10 @@ def _kept(request: HttpRequest) -> dict[str, str]:
     return {"kept_question": request.session.pop(KEPT_QUESTION, "")}
 
 
-def _ask(request: HttpRequest, shown: Conversation, content: str) -> HttpResponse:
+def _ask(request: HttpRequest, shown: Conversation, content: str, fresh: bool = False) -> HttpResponse:
     page = redirect("chat-conversation", shown.id)
     try:
-        asked = services.ask(conversation=shown, content=content)
+        asked = services.ask(conversation=shown, content=content, fresh=fresh)
     except services.AnswerInProgress:
         busy = "An answer is being written here already. Wait for it, or stop it."
         return _refused(request, page, busy, content)
@@ -209,7 +212,7 @@ def stop(request: HttpRequest, pk: UUID) -> HttpResponse:
 @private
 @require_POST
 def ask_again(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Ask the question of an answer once more."""
+    """Ask the question of an answer once more, and have it answered anew."""
     answer = get_object_or_404(Message.objects.for_user(caller(request)), pk=pk)
     shown = _own_conversation(request, answer.conversation_id)
     earlier = Message.objects.of(shown).filter(role=Message.Role.USER, created_at__lt=answer.created_at)
@@ -218,7 +221,7 @@ def ask_again(request: HttpRequest, pk: UUID) -> HttpResponse:
         raise Http404
     if too_often := _asks_too_often(request):
         return _refused(request, redirect("chat-conversation", shown.id), too_often, question.body.content)
-    return _ask(request, shown, question.body.content)
+    return _ask(request, shown, question.body.content, fresh=True)
 
 
 @private

@@ -18,13 +18,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from documents import services
+from documents.caching import COLLECTIONS, DOCUMENT_DETAIL, DOCUMENT_LIST, DOCUMENT_TEXT, names_changed
 from documents.downloads import download
 from documents.filters import ORDERINGS, DocumentFilter
 from documents.models import Chunk, Collection, Document, DocumentText
 from documents.pages import NoSuchPage, page_picture, passage_boxes
 from documents.replacing import CannotReplace, OnDuplicateName, settle_upload
 from documents.scopes import NotInLibrary, owned_scope
-from documents.search import search
+from documents.search.kept import search
 from documents.search_results import result
 from documents.serializers import (
     BoxesQuerySerializer,
@@ -45,6 +46,7 @@ from ragsite.accounts.models import IdempotencyKey
 from ragsite.api.idempotency import idempotent
 from ragsite.api.problems import Problem
 from ragsite.api.throttling import UploadThrottle
+from ragsite.caching.views import at_rest, cached_read
 from ragsite.encoder.client import EncoderRejected, EncoderUnavailable
 from ragsite.extraction import ExtractionRefused
 from ragsite.sandbox import SandboxUnavailable
@@ -63,6 +65,10 @@ class CollectionListView(generics.ListCreateAPIView[Collection]):
     def get_queryset(self) -> QuerySet[Collection]:
         return Collection.objects.for_user(caller(self.request)).counted()
 
+    @cached_read(COLLECTIONS)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
     def perform_create(self, serializer: Any) -> None:
         _save_collection(serializer, owner=caller(self.request))
 
@@ -80,11 +86,14 @@ class CollectionView(generics.RetrieveUpdateDestroyAPIView[Collection]):
     def perform_update(self, serializer: Any) -> None:
         _save_collection(serializer)
 
+    def perform_destroy(self, instance: Collection) -> None:
+        services.delete_collection(collection=instance)
+
 
 def _save_collection(serializer: Any, **values: Any) -> None:
     try:
         with transaction.atomic():
-            serializer.save(**values)
+            names_changed(serializer.save(**values).owner_id)
     except IntegrityError as error:
         message = "You have a collection of this name already."
         raise Problem(409, "name_taken", message, {"name": [message]}) from error
@@ -102,6 +111,10 @@ class DocumentListView(generics.ListAPIView[Document]):
 
     def get_queryset(self) -> QuerySet[Document]:
         return Document.objects.for_user(caller(self.request)).with_collections()
+
+    @cached_read(DOCUMENT_LIST, keep=at_rest)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
 
     @extend_schema(
         operation_id="documents_upload",
@@ -193,6 +206,7 @@ class DocumentView(OwnDocumentMixin, APIView):
     """One document."""
 
     @extend_schema(operation_id="documents_retrieve", responses=DocumentSerializer)
+    @cached_read(DOCUMENT_DETAIL, keep=at_rest, document="pk")
     def get(self, request: Request, pk: UUID) -> Response:
         return Response(_shown(self.own_document(request, pk)))
 
@@ -242,6 +256,7 @@ class ReprocessView(OwnDocumentMixin, APIView):
 
 class TextView(OwnDocumentMixin, APIView):
     @extend_schema(operation_id="documents_text", responses=TextSerializer)
+    @cached_read(DOCUMENT_TEXT, document="pk")
     def get(self, request: Request, pk: UUID) -> Response:
         """Its text; all offsets of the API are code points into it, end exclusive."""
         document = self.own_document(request, pk)
@@ -314,6 +329,10 @@ class ChunkListView(OwnDocumentMixin, generics.ListAPIView[Chunk]):
     queryset = Chunk.objects.none()
     filter_backends = ()
     keyset_orderings: ClassVar[dict[str, Any]] = {"position": ("position",)}
+
+    @cached_read(DOCUMENT_TEXT, document="document")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
 
     def get_queryset(self) -> QuerySet[Chunk]:
         if getattr(self, "swagger_fake_view", False):

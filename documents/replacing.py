@@ -8,6 +8,7 @@ from django.db import models, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Lower
 
+from documents.caching import names_changed
 from documents.models import Collection, Document, EarlierVersion, Membership
 from documents.services import DocumentGone, Upload, delete_files, delete_rows
 from documents.signals import documents_replaced
@@ -49,6 +50,7 @@ def replace_document(*, owner_id: int, document: UUID, replaced: UUID) -> None:
     if old == document and replaced != document:  # it has done so already
         return
     _link(new, old)
+    names_changed(owner_id)
     if new.status == Document.Status.PROCESSED:
         take_over(owner_id=owner_id, document=document)
 
@@ -73,6 +75,7 @@ def take_over(*, owner_id: int, document: UUID) -> list[UUID]:
     lock_versions(owner_id)
     old = versions_below(owner_id, document)
     if old:
+        names_changed(owner_id)
         # Locked before citations are moved: one that is being stored now is seen, and a later one waits.
         list(
             Document.objects.filter(owner_id=owner_id, id__in=old).order_by("id").select_for_update().values_list("id")
@@ -107,6 +110,7 @@ def keep_both(*, owner_id: int, document: UUID) -> None:
     """Have a document stand beside what it was to replace."""
     lock_versions(owner_id)
     Document.objects.filter(owner_id=owner_id, id=document).update(replaces=None)
+    names_changed(owner_id)
 
 
 class OnDuplicateName(models.TextChoices):

@@ -72,6 +72,8 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
         return self._forecast(document).remaining
 
     def get_ready_at(self, document: Document) -> datetime | None:
+        if document.status == Document.Status.PROCESSED:
+            return document.processed_at
         return self._forecast(document).ready_at
 
     def _forecast(self, document: Document) -> Forecast:

@@ -18,6 +18,7 @@ from django.core.files.storage import default_storage
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
+from documents.caching import library_changed, names_changed
 from documents.models import Collection, Document, Membership
 from documents.signals import documents_deleted
 from documents.sniffing import UnsupportedFormat, sniff
@@ -150,6 +151,7 @@ def _create_document(
         document.file.save(filename, file, save=False)
         with transaction.atomic():
             document.save(force_insert=True)
+            names_changed(document.owner_id, [document.id])
             _insert_memberships(owner, [document.id], _locked(owner, collections))
             transaction.on_commit(wake_worker)
     except (OperationalError, InterfaceError):
@@ -182,6 +184,7 @@ def add_to_collections(*, owner: "User", documents: Iterable[UUID], collections:
         with transaction.atomic():
             _lock(owner.pk, wanted)
             _insert_memberships(owner, wanted, _locked(owner, collections))
+            names_changed(owner.pk, wanted)
 
 
 def _lock(owner_id: int, documents: list[UUID]) -> None:
@@ -203,7 +206,9 @@ def _locked(owner: "User", collections: Sequence[Collection]) -> list[Collection
 def rename_document(*, document: Document, filename: str) -> None:
     """Give a document another name; its content type, chunks and citations stay as they are. Raises DocumentGone."""
     document.filename = clean_filename(filename)
-    renamed = Document.objects.filter(id=document.id).update(filename=document.filename, updated_at=Now())
+    with transaction.atomic():
+        renamed = Document.objects.filter(id=document.id).update(filename=document.filename, updated_at=Now())
+        names_changed(document.owner_id, [document.id])
     if not renamed:
         raise DocumentGone
 
@@ -215,6 +220,21 @@ def set_collections(*, document: Document, collections: Sequence[Collection]) ->
         kept = _locked(document.owner, collections)
         document.memberships.filter(owner=document.owner_id).exclude(collection__in=kept).delete()
         _insert_memberships(document.owner, [document.id], kept)
+        names_changed(document.owner_id, [document.id])
+
+
+def save_collection(*, collection: Collection) -> None:
+    """Write a collection, new or changed. Raises IntegrityError where the owner has another one of its name."""
+    with transaction.atomic():
+        collection.save()
+        names_changed(collection.owner_id)
+
+
+def delete_collection(*, collection: Collection) -> None:
+    """Delete a collection; its documents stay."""
+    with transaction.atomic():
+        names_changed(collection.owner_id)
+        collection.delete()
 
 
 def wake_worker() -> None:
@@ -249,6 +269,8 @@ def reprocess_documents(documents: "Iterable[Document]") -> int:
 
 def _restart(rows: "DocumentQuerySet", statuses: list[str]) -> int:
     with transaction.atomic():
+        for owner_id in set(rows.order_by().values_list("owner_id", flat=True)):
+            library_changed(owner_id)
         count = rows.filter(status__in=statuses).update(
             status=Document.Status.UPLOADED,
             stage_progress=0,
@@ -283,6 +305,7 @@ def delete_documents(*, owner_id: int, documents: Iterable[UUID]) -> int:
         rows = Document.objects.filter(owner_id=owner_id, id__in=list(documents)).select_for_update(of=("self",))
         found = list(rows.order_by("id").values_list("id", flat=True))
         if found:
+            names_changed(owner_id)
             documents_deleted.send(Document, owner_id=owner_id, document_ids=found)
             take_out(owner_id, found)
             delete_rows(owner_id, found)

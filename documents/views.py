@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from documents import services
+from documents.caching import DOCUMENT_PAGE, LIBRARY_PAGE
 from documents.filters import ORDERINGS, DocumentFilter
 from documents.forms import CollectionForm, DocumentForm, SelectionForm
 from documents.labels import KINDS, STATES
@@ -25,6 +26,7 @@ from documents.versions_views import offer_replacement, to_newer_version
 from documents.viewer import Passage, has_pictures, page_of, show_pages, show_text
 from ragsite.accounts.callers import caller
 from ragsite.api.keyset import InvalidCursor, Page, keyset_page
+from ragsite.caching.views import cached_page, leave_out
 from ragsite.pages import back, is_fragment, private
 
 PAGE_SIZE = 50
@@ -45,6 +47,7 @@ read_or_write = require_http_methods(["GET", "HEAD", "POST"])
 
 @private
 @require_safe
+@cached_page(LIBRARY_PAGE)
 def library(request: HttpRequest) -> HttpResponse:
     """The list of documents; for htmx the list alone."""
     documents = DocumentFilter(request.GET, queryset=_own_documents(request).with_collections())
@@ -85,7 +88,10 @@ def _in_work(request: HttpRequest, rows: list[Document]) -> dict[str, Any]:
     in_work = [row for row in rows if row.status in Document.IN_WORK]
     outlook = site_outlook()
     _foretell(in_work, outlook)
-    return {"queue": queue_of(caller(request), outlook), "in_work": in_work}
+    queue = queue_of(caller(request), outlook)
+    if queue.open:
+        leave_out(request)
+    return {"queue": queue, "in_work": in_work}
 
 
 def _foretell(rows: list[Document], outlook: Outlook | None = None) -> None:
@@ -158,6 +164,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 @private
 @require_safe
+@cached_page(DOCUMENT_PAGE, document="pk")
 def document(request: HttpRequest, pk: UUID) -> HttpResponse:
     """A document, opened at ``page`` or at the passage ``start``–``end``."""
     shown = _own_documents(request).with_collections().filter(pk=pk).first()
@@ -166,12 +173,15 @@ def document(request: HttpRequest, pk: UUID) -> HttpResponse:
     _name_collections([shown], list(_own_collections(request)[:SHOWN_COLLECTIONS]))
     context = {"document": shown, "with_pictures": has_pictures(shown), **_place(request, shown)}
     context["in_work"] = [shown] if shown.status in Document.IN_WORK else []
+    if context["in_work"]:
+        leave_out(request)
     _foretell(context["in_work"])
     return render(request, "documents/document.html", context)
 
 
 @private
 @require_safe
+@cached_page(DOCUMENT_PAGE, document="pk")
 def passage(request: HttpRequest, pk: UUID) -> HttpResponse:
     """A passage where it stands, for the pane beside a chat: the page's picture, or the text around it."""
     shown = get_object_or_404(_own_documents(request), pk=pk)
@@ -204,6 +214,7 @@ def _number(request: HttpRequest, name: str) -> int | None:
 
 @private
 @require_safe
+@cached_page(DOCUMENT_PAGE, document="pk")
 def chunks(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The passages that a document was split into."""
     shown = get_object_or_404(_own_documents(request), pk=pk)
@@ -328,7 +339,7 @@ def edit_collection(request: HttpRequest, pk: UUID | None = None) -> HttpRespons
     collection = get_object_or_404(_own_collections(request), pk=pk) if pk else Collection(owner=caller(request))
     form = CollectionForm(request.POST or None, instance=collection)
     if form.is_valid():
-        form.save()
+        services.save_collection(collection=form.save(commit=False))
         messages.success(request, f"“{collection.name}” is saved.")
         return redirect(f"/library/?collection={collection.id}")
     return _panel(request, "documents/collection.html", {"form": form, "collection": collection if pk else None})
@@ -341,7 +352,7 @@ def delete_collection(request: HttpRequest, pk: UUID) -> HttpResponse:
     collection = get_object_or_404(_own_collections(request), pk=pk)
     if request.method != "POST":
         return _panel(request, "documents/delete_collection.html", {"collection": collection})
-    collection.delete()
+    services.delete_collection(collection=collection)
     messages.success(request, f"The collection “{collection.name}” is deleted; its documents are still here.")
     return redirect("library")
 

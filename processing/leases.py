@@ -11,7 +11,7 @@ import random
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
@@ -23,6 +23,7 @@ from django.db.models import Case, F, Value, When
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Least, Now
 
+from documents.caching import library_changed
 from documents.models import Document
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,13 @@ INSERT INTO processing_turn AS turn (owner_id, claimed_at, newest_next) VALUES (
 ON CONFLICT (owner_id) DO UPDATE SET claimed_at = EXCLUDED.claimed_at, newest_next = NOT turn.newest_next
 """
 ANY_SIZE = (1 << 63) - 1
+
+
+UNSEEN = frozenset(
+    {"stage_progress", "stage_started_at", "stage_seconds", "attempt", "attempts", "crashes", "due_at"}
+    | {"lease_expires_at", "waiting_for"}
+)
+"""Columns that nothing cached shows: documents in work are not kept."""
 
 
 class LeaseLost(Exception):
@@ -143,9 +151,12 @@ class Lease:
         """Write to the document's row, if the attempt is still ours. Raises LeaseLost."""
         self.check()
         rows = Document.objects.filter(id=self.document.id, attempt=self.token)
-        if not rows.update(**values, updated_at=Now()):
-            self._lost.set()
-            raise LeaseLost
+        with nullcontext() if values.keys() <= UNSEEN else transaction.atomic():
+            if not rows.update(**values, updated_at=Now()):
+                self._lost.set()
+                raise LeaseLost
+            if not values.keys() <= UNSEEN:
+                library_changed(self.document.owner_id, [self.document.id])
         for name, value in values.items():
             if not hasattr(value, "resolve_expression"):
                 setattr(self.document, name, value)

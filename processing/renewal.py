@@ -4,9 +4,11 @@ They are embedded anew in the background, a few at a time and only while nothing
 is found by its old vectors where they are comparable (documents.vectors.model_names), else by its words.
 """
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
+from documents.caching import library_changed
 from documents.models import Document, Embedding, EmbeddingModel
 from documents.services import wake_worker
 from documents.vectors import forget_model, model_names
@@ -27,9 +29,13 @@ def renew_vectors() -> int:
             forget_model(model)
         return 0
     # Conditional: what someone deletes or restarts at this moment is left alone.
-    count = Document.objects.filter(id__in=ids, status=Document.Status.PROCESSED).update(
-        status=Document.Status.EMBEDDING, stage_progress=0, stage_started_at=Now(), due_at=Now(), updated_at=Now()
-    )
+    chosen = Document.objects.filter(id__in=ids)
+    with transaction.atomic():
+        for owner_id in set(chosen.values_list("owner_id", flat=True)):
+            library_changed(owner_id)
+        count = chosen.filter(status=Document.Status.PROCESSED).update(
+            status=Document.Status.EMBEDDING, stage_progress=0, stage_started_at=Now(), due_at=Now(), updated_at=Now()
+        )
     if count:
         wake_worker()
     return count

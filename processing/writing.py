@@ -13,11 +13,13 @@ from django.conf import settings
 from django.db import connection
 from numpy.typing import NDArray
 
+from documents.caching import CORPUS, corpus_changed
 from documents.models import Document, DocumentText, Embedding, EmbeddingModel
 from documents.vectors import model_names, vector_binary
 from processing.chunking import Passage
 from processing.leases import Lease
 from processing.parts import parts
+from ragsite.caching import changed
 from ragsite.copying import copy_binary, copy_rows
 from ragsite.extraction import Extraction
 from ragsite.languages import has_unspaced, index_words
@@ -108,6 +110,7 @@ def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passag
             unknown = {entry.position for entry in missing}
             _add_means(document, model, {entry.position for entry in inputs if entry.part} - unknown)
         lease.update(chunk_count=len(passages), searchable=True)
+        corpus_changed(document.owner_id, [document.id])
     return missing
 
 
@@ -207,6 +210,7 @@ def write_embeddings(
         _write_vectors(lease.document, model, zip(inputs, map(vector_binary, vectors), strict=True))
         _add_means(lease.document, model, {entry.position for entry in inputs if entry.part})
         lease.update(stage_progress=progress, attempts=0, crashes=0)
+        changed(CORPUS(owner=lease.document.owner_id))
 
 
 def drop_other_vectors(lease: Lease, model: EmbeddingModel) -> None:
@@ -217,6 +221,7 @@ def drop_other_vectors(lease: Lease, model: EmbeddingModel) -> None:
     with lease.writing():
         rows = Embedding.objects.filter(owner=document.owner_id, document_id=document.id)
         rows.exclude(model=model).delete()
+        changed(CORPUS(owner=document.owner_id))
 
 
 def _write_vectors(document: Document, model: EmbeddingModel, vectors: Iterable[tuple[EmbeddingInput, bytes]]) -> None:

@@ -24,6 +24,7 @@ class Draft:
     support: dict[str, Any] | None = None
     model_seconds: float = 0.0
     """How long the first words were waited for at a model."""
+    cached: bool = False
     status: str = Message.Status.COMPLETE
     error_code: str = ""
     error_detail: str = ""

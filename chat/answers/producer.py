@@ -10,14 +10,14 @@ from typing import Any
 
 from django.conf import settings
 
-from chat.answers import endings, events
+from chat.answers import endings, events, kept
 from chat.answers.board import board
 from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.draft import Draft
 from chat.answers.followups import leans_on_before
 from chat.answers.measuring import note_ending
 from chat.answers.question import Question
-from chat.answers.retrieval import retrieve
+from chat.answers.retrieval import Vector, retrieve
 from chat.answers.running import RunningAnswer, Stopped, StopReason
 from chat.answers.storing import Gone, store_answer, unstored_answer
 from chat.answers.writer import AnswerTooLong, Writer
@@ -129,6 +129,20 @@ def _retrieve_and_write(answer: RunningAnswer, question: Question, draft: Draft,
         _show_passages(answer, draft)
         write_wish(wish, question, engine, answer, draft, writer)
         return
+    seen = kept.look_up(question, engine, answer.stop)
+    if seen.found and not question.fresh and answer.stored:
+        kept.recall(seen.value, draft)
+        _show_passages(answer, draft)
+        kept.write_again(seen.value, writer)
+        return
+    vector = _compute(answer, question, engine, draft, writer)
+    if vector is not None:  # without one it rests on words alone, and the next may do better
+        writer.finish()
+        kept.remember(seen, draft)
+
+
+def _compute(answer: RunningAnswer, question: Question, engine: Engine, draft: Draft, writer: Writer) -> Vector | None:
+    """Search and write; returns the question's vector."""
     question = _self_contained(answer, question, engine, draft)
     draft.query = question.query
     draft.passages, vector = retrieve(question, engine.passages_wanted, answer.stop)
@@ -143,6 +157,7 @@ def _retrieve_and_write(answer: RunningAnswer, question: Question, draft: Draft,
         vector,
     )
     engine.answer(request, writer)
+    return vector
 
 
 def _show_passages(answer: RunningAnswer, draft: Draft) -> None:

@@ -19,6 +19,8 @@ class Question:
     style: str = ""
     rewritten: str = ""
     """By a language model, to be self-contained."""
+    fresh: bool = False
+    """Pass by the answers that are kept."""
 
     @property
     def query(self) -> str:

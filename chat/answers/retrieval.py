@@ -13,9 +13,7 @@ from chat.answers.passages import Passage
 from chat.answers.question import Question
 from chat.answers.running import StopFlag
 from chat.intents.naming import narrowed
-from documents.search import Mode
-from documents.search.ranking import rank
-from ragsite.embedding import encoder
+from documents.search.kept import query_vector, rank
 from ragsite.encoder.client import EncoderRejected, EncoderUnavailable
 from ragsite.metrics import record
 
@@ -35,10 +33,10 @@ def retrieve(question: Question, limit: int, stop: StopFlag) -> tuple[list[Passa
     """
     query = question.query
     with record.retrieval("embedding"):
-        vector = _embedded(query)
+        vector = _embedded(question.scope.owner_id, query)
     with reading(stop), record.retrieval("search"):
         scope = narrowed(question.scope, question.text)
-        hits = rank(scope, query, vector, limit, Mode.WORDS if vector is None else Mode.FUSED)
+        hits = rank(scope, query, vector, limit)
     return [Passage(number, hit) for number, hit in enumerate(hits, 1)], vector
 
 
@@ -53,9 +51,9 @@ def reading(stop: StopFlag) -> Iterator[None]:
             release_connection()
 
 
-def _embedded(query: str) -> Vector | None:
+def _embedded(owner_id: int, query: str) -> Vector | None:
     try:
-        return encoder().embed_query(query)
+        return query_vector(owner_id, query)
     except (EncoderUnavailable, EncoderRejected) as error:
         logger.warning("searching by words alone: %s", error)
         return None

@@ -11,6 +11,7 @@ from django.utils import timezone
 from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.draft import Draft
 from chat.bodies import MAY_QUOTE, save_body, without_quotes
+from chat.caching import conversation_changed
 from chat.models import Citation, Conversation, Message, RetrievalTrace
 from chat.representations import message_json
 
@@ -73,6 +74,7 @@ def _store(message_id: UUID, owner_id: int, scope: dict[str, Any], draft: Draft)
         defaults={"owner_id": owner_id, "query": draft.query, "scope": scope, "passages": passages},
     )
     Conversation.objects.filter(owner_id=owner_id, id=message.conversation_id).update(updated_at=timezone.now())
+    conversation_changed(owner_id, message.conversation_id)
     return message_json(message, content, citations)
 
 
@@ -86,6 +88,7 @@ FILLED = (
     "prompt_tokens",
     "completion_tokens",
     "support",
+    "cached",
 )
 
 

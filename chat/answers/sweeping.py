@@ -11,6 +11,7 @@ from chat.answers import events, streams
 from chat.answers.storing import verified_citations, without_deleted
 from chat.answers.streams import SILENCE_SECONDS
 from chat.bodies import QUOTING_ENGINE, save_body
+from chat.caching import conversation_changed
 from chat.models import Citation, Message
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ def mark_interrupted(identifier: UUID) -> bool:
         kept = verified_citations(message.owner_id, cited)
         save_body(message, without_deleted(_text(message.engine, written), message.engine, cited, kept))
         Citation.objects.bulk_create(kept)
+        conversation_changed(message.owner_id, message.conversation_id)
     if len(kept) < len(cited):
         streams.forget([identifier])
     logger.warning("the answer %s was interrupted: its process is gone", identifier)

@@ -94,6 +94,13 @@ class Writer:
         """For its first token."""
         self._draft.model_seconds += seconds
 
+    def cite_again(self, citation: Citation) -> None:
+        """A citation of an answer that was given before."""
+        self._show(keep_half=True)
+        citation.owner_id, citation.message_id = self._answer.owner_id, self._answer.id
+        self._draft.citations.append(citation)
+        self._answer.emit(events.CITATION, {"citation": citation_json(citation)})
+
     def count_tokens(self, prompt: int, completion: int) -> None:
         self._draft.prompt_tokens, self._draft.completion_tokens = prompt, completion
         self._draft.finish_reason = self.finish_reason

@@ -41,7 +41,7 @@ def how(message: Message) -> str:
     """Who wrote the answer and how long it took: ``Quoted from your documents · 0.4 s``."""
     writer = "Quoted from your documents" if message.engine == QUOTING_ENGINE else message.model or message.engine
     seconds = duration(message.timings.get("total"))
-    return " · ".join(filter(None, [writer, seconds, _tokens(message), "from the cache" if message.cached else ""]))
+    return " · ".join(filter(None, [writer, seconds, _tokens(message)]))
 
 
 def _tokens(message: Message) -> str:

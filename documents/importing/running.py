@@ -25,7 +25,7 @@ from documents.importing.fetching import fetch
 from documents.importing.models import Import, ImportItem
 from documents.importing.services import forget_archive
 from documents.models import Collection
-from documents.services import UploadRefused, upload_document
+from documents.services import UploadRefused, save_collection, upload_document
 from documents.sniffing import UnsupportedFormat, sniff
 
 logger = logging.getLogger(__name__)
@@ -278,4 +278,8 @@ class _Folders:
 
     def _found_or_made(self, name: str) -> Collection:
         mine = Collection.objects.for_user(self._job.owner)
-        return mine.filter(name__iexact=name).first() or mine.create(owner=self._job.owner, name=name)
+        found = mine.filter(name__iexact=name).first()
+        if found is None:
+            found = Collection(owner=self._job.owner, name=name)
+            save_collection(collection=found)
+        return found

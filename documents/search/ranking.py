@@ -78,12 +78,15 @@ class Hit:
         return heading_path(self.headings, self.page_label, self.table_header)
 
 
-def search(scope: Scope, query: str, limit: int = 10, mode: Mode = Mode.FUSED) -> list[Hit]:
+def search(
+    scope: Scope, query: str, limit: int = 10, mode: Mode = Mode.FUSED, vector: NDArray[np.float32] | None = None
+) -> list[Hit]:
     """The best passages in scope, best first: chunks, or neighbours that belong together as one.
 
-    Raises EncoderUnavailable when the query cannot be embedded (not in mode ``words``).
+    Raises EncoderUnavailable when the query cannot be embedded (not in mode ``words``, nor with its ``vector``).
     """
-    vector = encoder().embed_query(query) if mode is not Mode.WORDS else None
+    if vector is None and mode is not Mode.WORDS:
+        vector = encoder().embed_query(query)
     return joined(rank(scope, query, vector, limit + NEIGHBOURS, mode))[:limit]
 
 

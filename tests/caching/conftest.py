@@ -134,13 +134,13 @@ class SlowWay:
                 return
             far = socket.socket(socket.AF_UNIX)
             far.connect(str(self._target))
-            threading.Thread(target=self._forward, args=(near, far, 0.0), daemon=True).start()
-            threading.Thread(target=self._forward, args=(far, near, self.seconds), daemon=True).start()
+            threading.Thread(target=self._forward, args=(near, far, False), daemon=True).start()
+            threading.Thread(target=self._forward, args=(far, near, True), daemon=True).start()
 
-    def _forward(self, source: socket.socket, sink: socket.socket, delay: float) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket, late: bool) -> None:
         with contextlib.suppress(OSError):
             while block := source.recv(1 << 16):
-                time.sleep(delay)
+                time.sleep(self.seconds if late else 0)
                 sink.sendall(block)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

@@ -11,6 +11,7 @@ from django.db import connection
 from tqdm import tqdm
 
 from documents.models import Collection, Document
+from documents.services import save_collection
 from processing.ingesting import Outcome, files_below, progress_of, question_sets_below, upload_files, working
 from ragsite.accounts.models import User
 from ragsite.accounts.owners import UnknownOwner, command_owner
@@ -85,4 +86,7 @@ class Command(BaseCommand):
 
 def _collection(owner: User, name: str) -> Collection:
     known = Collection.objects.for_user(owner).filter(name__iexact=name).first()
-    return known or Collection.objects.create(owner=owner, name=name)
+    if known is None:
+        known = Collection(owner=owner, name=name)
+        save_collection(collection=known)
+    return known
