@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint eval bench-search bench-answers bench-ingest fairness load
+.PHONY: run test test-all torture lint eval bench-search bench-answers bench-ingest bench-queries fairness load
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -29,6 +29,11 @@ bench-ingest: $(VENV)/requirements-dev.stamp
 # 300 answers at once through real web processes, with a stand-in for the model.
 bench-answers: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m pytest -s -m slow tests/chat/test_live.py
+
+# How lists, details, search and upload grow with what is stored: pages and rows read, and COPY against bulk_create.
+# SIZE=1000000 is the full size; it goes on where it was stopped.
+bench-queries: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.load.queries $(SIZE)
 
 # How long a search takes in libraries of 1,000 to SIZE chunks, on a site of its own in a temporary folder.
 SIZE ?= 100000

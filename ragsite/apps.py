@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class RagsiteConfig(AppConfig):
@@ -9,3 +10,8 @@ class RagsiteConfig(AppConfig):
     def ready(self) -> None:
         from ragsite import checks  # noqa: F401  (registers the checks)
         from ragsite.celery import app  # noqa: F401  (shared_task binds to it)
+
+        if settings.RAGSITE_SILK:
+            from ragsite.profiling.recording import install
+
+            install()

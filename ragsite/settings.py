@@ -12,6 +12,7 @@ from ragsite.environment import SettingsEnv, read_dotenv
 from ragsite.files import storage_from_url
 from ragsite.language_models import named_models
 from ragsite.layout import PROJECT_DIR, Layout
+from ragsite.profiling import is_recorded
 
 read_dotenv()
 env = SettingsEnv()
@@ -97,7 +98,10 @@ if RAGSITE_SILK:  # off unless switched on: it costs time on every request and k
     SILKY_AUTHENTICATION = SILKY_AUTHORISATION = True  # staff only, which is silk's default
     SILKY_MAX_RECORDED_REQUESTS = 10_000
     SILKY_MAX_REQUEST_BODY_SIZE = SILKY_MAX_RESPONSE_BODY_SIZE = 0
-    SILKY_INTERCEPT_PERCENT = env.int("RAGSITE_SILK_PERCENT", default=1)
+    SILKY_SENSITIVE_KEYS = {"token", "key", "secret", "password", "csrf", "session", "x-csrftoken", "idempotency-key"}
+    SILKY_ANALYZE_QUERIES = False  # it would execute every update twice
+    SILKY_INTERCEPT_FUNC = is_recorded
+    RAGSITE_SILK_PERCENT = env.float("RAGSITE_SILK_PERCENT", default=1)
 ROOT_URLCONF = "ragsite.urls"
 WSGI_APPLICATION = "ragsite.wsgi.application"
 TEMPLATES = [

@@ -16,4 +16,8 @@ def remove_expired() -> None:
     """Remove idempotency keys past their time and expired sessions."""
     removed, _ = IdempotencyKey.objects.older_than(settings.IDEMPOTENCY_KEEP).delete()
     call_command("clearsessions")
+    if settings.RAGSITE_SILK:
+        from ragsite.profiling.recording import forget_old
+
+        forget_old()
     logger.info("removed %s idempotency keys", removed)

@@ -23,7 +23,8 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true")
     given = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ragsite.settings")
-    os.environ.update(RAGSITE_THROTTLE="off", RAGSITE_DEBUG="true")  # static files straight from their folders
+    # Static files straight from their folders; nothing that a cache has answered.
+    os.environ.update(RAGSITE_THROTTLE="off", RAGSITE_DEBUG="true", RAGSITE_CACHES_OFF="all")
     with services_for("ask"):  # those of the running site, or its servers and the encoder for as long as this takes
         import django
 

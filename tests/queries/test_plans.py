@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test.utils import setup_databases, teardown_databases
@@ -46,6 +47,7 @@ def caller(database: None) -> Iterator[Caller]:
     fake = FakeEncoder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ragsite.embedding._client", lambda: fake)
+        patch.setattr(settings, "CACHES_OFF", {"all"})
         call_command("seed", **SIZES)
         yield Caller(User.objects.get(username="seed-00001"))
 
