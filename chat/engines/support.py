@@ -7,6 +7,7 @@ subject that does not stand there is seen, a missing "not" is not. Figures: docs
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Any
 
 from chat.answers.passages import Passage
@@ -27,6 +28,8 @@ LEAST_COSINE_ACROSS = 0.83
 LEAST_TERMS = 2
 MOST_JUDGED = 60
 MOST_SENTENCES = 24
+MOST_NEAR = 3
+"""Sentences that a claim is compared with by meaning, of those with most of its words."""
 _NAMES_ARE_CAPITAL = frozenset({"en", "fr", "es", "it", "pt", "nl"})
 _NAME = re.compile(r"(?<![.!?:\n]\s)(?<!^)\b[A-ZÀ-Þ][\w’'-]+")
 _NUMBER = re.compile(r"\d+(?:[.,'’\u00a0\u202f]\d+)*")
@@ -55,8 +58,14 @@ def assess(content: str, sources: Mapping[int, Passage], passages: Sequence[Pass
     found = list(claims(content))[:MOST_JUDGED]
     if not found:
         return None
-    unsupported = [_complaint(claim) for claim in found if not _is_supported(claim, sources, passages)]
+    judged = {_said(claim): claim for claim in found}  # what is said twice is judged once
+    supported = {said: _is_supported(claim, sources, passages) for said, claim in judged.items()}
+    unsupported = [_complaint(claim) for claim in found if not supported[_said(claim)]]
     return {"claims": len(found), "supported": len(found) - len(unsupported), "unsupported": unsupported}
+
+
+def _said(claim: Claim) -> tuple[str, tuple[int, ...]]:
+    return claim.text.strip(), claim.markers
 
 
 def _complaint(claim: Claim) -> dict[str, Any]:
@@ -141,7 +150,7 @@ def supports(passages: Sequence[Passage], claim: str) -> bool:
     across = all(asked_in and asked_in != passage.language for passage in passages)
     if share < LEAST_WORDS and not across:
         return False
-    best = best_cosine(claim, passages)
+    best = best_cosine(claim, passages, by_words=not across)
     return share >= 0.5 if best is None else best >= (LEAST_COSINE_ACROSS if across else LEAST_COSINE)
 
 
@@ -170,8 +179,17 @@ def shared_words(claim: str, passage: Passage) -> float:
     return len(wanted & there) / len(wanted) if wanted else 0.0
 
 
-def best_cosine(claim: str, passages: Sequence[Passage]) -> float | None:
-    """Of the claim and the nearest sentence."""
-    texts = [passage.text[start:end] for passage in passages for start, end in sentence_spans(passage)]
-    alike = cosines(claim, texts[:MOST_SENTENCES]) if texts else None
+def best_cosine(claim: str, passages: Sequence[Passage], by_words: bool) -> float | None:
+    """Of the claim and the nearest sentence, looked for among those that share most words with it where words tell.
+
+    A sentence costs the encoder 15 ms: all 24 for each claim were 0.4 s of processor time an answer.
+    """
+    texts = [(passage.text[start:end], passage) for passage in passages for start, end in sentence_spans(passage)]
+    if by_words:
+        texts = nlargest(MOST_NEAR, texts, key=lambda text: _common_words(claim, *text))
+    alike = cosines(claim, [text for text, _ in texts[:MOST_SENTENCES]]) if texts else None
     return None if alike is None else float(alike.max())
+
+
+def _common_words(claim: str, text: str, passage: Passage) -> int:
+    return len(_words(claim, passage.language) & _words(text, passage.language))

@@ -132,17 +132,17 @@ class Visitor:
         else:
             self._timed("answer of one who left", lambda: self._becomes_whole(session, message))
 
-    def _leave(self, session: RagsiteSession, conversation: Any) -> tuple[str, int]:
-        """The answer's id and the number of the last event that was read."""
+    def _leave(self, session: RagsiteSession, conversation: Any) -> tuple[str, int] | None:
+        """The answer's id and the number of the last event that was read; None if the answer was over before."""
         tokens, enough, message = 0, self.chooser.randint(1, 8), ""
         reply = session.opened(self.transport, conversation, self.asked.draw(), fresh=self.fresh_always)
         for event in events(reply):
             message = message or event.message
             tokens += event.name == "token"
-            if tokens >= enough or event.name == "done":
+            if tokens >= enough and event.name != "done":
                 reply.abandon()
-                return message or event.message, int(event.number)
-        raise Refused("stream broke off")
+                return message, int(event.number)
+        return None
 
     def _resumed(self, session: RagsiteSession, message: str, last: int) -> Iterator[Event]:
         expected = last + 1

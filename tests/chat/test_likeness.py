@@ -1,0 +1,56 @@
+"""Vectors of sentences are computed once a process, and not kept for ever."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from chat.engines import likeness
+from chat.engines.likeness import Kept, cosines
+from ragsite.encoder.client import EncoderUnavailable
+from tests.fakes import FakeEncoder
+
+pytestmark = pytest.mark.django_db
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def __call__(self, texts: Sequence[str]) -> list[np.ndarray]:
+        self.asked.append(list(texts))
+        return [np.full(2, len(text), np.float32) for text in texts]
+
+
+def test_what_was_embedded_is_not_embedded_again() -> None:
+    kept, embed = Kept(), Counting()
+    first = kept.vectors("passage", ["a", "bb", "a"], embed)
+    again = kept.vectors("passage", ["bb", "ccc"], embed)
+    assert [int(vector[0]) for vector in (*first, *again)] == [1, 2, 1, 2, 3]
+    assert embed.asked == [["a", "bb"], ["ccc"]]
+    kept.vectors("query", ["a"], embed)
+    assert embed.asked[-1] == ["a"]
+
+
+def test_what_was_not_wanted_for_longest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likeness, "MOST_KEPT", 2)
+    kept, embed = Kept(), Counting()
+    for texts in (["a"], ["b"], ["a"], ["c"], ["a"], ["b"]):
+        kept.vectors("passage", texts, embed)
+    assert embed.asked == [["a"], ["b"], ["c"], ["b"]]
+
+
+def test_cosines_are_those_of_the_encoder_and_none_without_it(
+    fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentences = ["The Rhine is long.", "Ships carry coal."]
+    expected = fake_encoder.embed_sentences(sentences) @ fake_encoder.embed_query("Is it long?")
+    for _ in range(2):
+        assert np.allclose(cosines("Is it long?", sentences), expected)
+
+    def away(_: object) -> None:
+        raise EncoderUnavailable("away")
+
+    monkeypatch.setattr(fake_encoder, "embed_query", away)
+    assert cosines("Is it long?", sentences) is not None  # remembered
+    assert cosines("Another one", sentences) is None
