@@ -131,7 +131,7 @@ def _parameters(
         "small_spread": SMALL_SPREAD,
         "candidates": max(statement.CANDIDATES, limit),
         "nearest": max(statement.NEAREST, limit),
-        "exact_up_to": statement.EXACT_UP_TO,
+        "exact_up_to": statement.exact_up_to(terms.beside),
         "limit": limit,
     }
 

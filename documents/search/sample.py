@@ -25,7 +25,10 @@ COUNTS = """
 WITH sample AS MATERIALIZED (
   SELECT c.tsv FROM documents_chunk c WHERE c.owner_id = %(owner)s ORDER BY c.sample_key LIMIT %(sample)s
 )
-SELECT (SELECT coalesce(avg(length(tsv)), 1)::float FROM sample), ARRAY(
+SELECT (SELECT coalesce(avg(length(tsv)), 1)::float FROM sample),
+  (SELECT reltuples::float FROM pg_class WHERE oid = (
+    SELECT c.tableoid FROM documents_chunk c WHERE c.owner_id = %(owner)s LIMIT 1)),
+  ARRAY(
   SELECT (SELECT count(*) FROM sample WHERE sample.tsv @@ word.query::tsquery)
   FROM unnest(%(queries)s::text[]) WITH ORDINALITY AS word(query, place) ORDER BY place)
 """
@@ -47,10 +50,14 @@ class Keys:
 
 @dataclass
 class Sample:
-    """What was counted in one: in how many of its chunks each query's word stands, and their mean count of words."""
+    """What was counted in one: in how many of its chunks each query's word stands, and their mean count of words.
+
+    ``beside`` is how many chunks stand in the same partition, the owner's and others', when it was last analysed.
+    """
 
     keys: Keys
     lexemes: float = 1.0
+    beside: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -63,7 +70,8 @@ def counted(cursor: Any, owner_id: int, keys: Keys, queries: Sequence[str]) -> S
     sample = _sample_of(owner_id, keys)
     if missing := [query for query in queries if query not in sample.counts]:
         cursor.execute(COUNTS, {"owner": owner_id, "sample": SAMPLE_SIZE, "queries": missing})
-        sample.lexemes, counts = cursor.fetchone()
+        sample.lexemes, beside, counts = cursor.fetchone()
+        sample.beside = max(beside or 0.0, keys.chunks)
         sample.counts.update(zip(missing, counts, strict=True))
     return sample
 

@@ -56,6 +56,8 @@ class QuestionTerms:
     """All of them; ``weights`` are such that a chunk which holds every term of its language once or twice scores 1."""
 
     chunks: float
+    beside: float
+    """Chunks in the library's partition: its own and others'."""
     terms: tuple[Term, ...] = ()
     weights: tuple[float, ...] = ()
     candidates: str = ""
@@ -78,6 +80,7 @@ def read_terms(cursor: Any, owner_id: int, words: str) -> QuestionTerms | None:
     chosen = [_candidates(language, keys.chunks) for language in terms]
     return QuestionTerms(
         keys.chunks,
+        max(sample.beside, keys.chunks),
         tuple(term for language in terms for term in language),
         tuple(weight for language in terms for weight in _weights(language, sample)),
         _either(query for candidates, _ in chosen for query in candidates),

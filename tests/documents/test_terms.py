@@ -7,6 +7,7 @@ from django.db import connection
 
 from documents.search import Mode, Scope, sample, search, terms
 from documents.search.sample import SAMPLE_SIZE, Keys
+from documents.search.statement import EXACT_UP_TO, exact_up_to
 from documents.search.terms import ROWS_BY_ONE, Term, read_terms
 
 LARGE = 1_000_000
@@ -73,6 +74,11 @@ def test_a_word_is_counted_once_as_long_as_the_library_is_the_same(owner, proces
 def test_the_size_of_a_library_is_told_by_how_far_its_sample_reaches():
     assert Keys(20, 1, 1).chunks == 20
     assert Keys(SAMPLE_SIZE, 1, 2**31 // 100 - 1).chunks == pytest.approx(100 * SAMPLE_SIZE, rel=0.001)
+
+
+def test_a_small_library_among_many_others_is_compared_exactly():
+    assert exact_up_to(beside=1000) == EXACT_UP_TO
+    assert 25_000 < exact_up_to(beside=1_000_000) < 40_000
 
 
 def test_what_is_kept_of_owners_is_bounded(monkeypatch):

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import psutil
@@ -177,8 +178,8 @@ def _print_recall(owners: dict[int, int]) -> None:
 def _compared(owner: int) -> tuple[list[float], list[float], tuple[float, float, float]]:
     """Milliseconds of both ways; the index's share of the exact way's 10 and 100 nearest chunks, and of the ten
     passages that search by meaning gives with all chunks compared."""
-    import documents.search.ranking as ranking
     from documents.search import Mode, Scope, statement
+    from documents.search.ranking import rank
     from documents.search.statement import NEAREST
     from ragsite.embedding import encoder
 
@@ -192,9 +193,8 @@ def _compared(owner: int) -> tuple[list[float], list[float], tuple[float, float,
         index_ms.append(milliseconds)
         hits = []
         for limit in (0, 10**9):
-            statement.EXACT_UP_TO, kept = limit, statement.EXACT_UP_TO
-            hits.append(ranking.rank(Scope(owner), question, vector, 10, Mode.MEANING))
-            statement.EXACT_UP_TO = kept
+            with mock.patch.object(statement, "exact_up_to", return_value=limit):
+                hits.append(rank(Scope(owner), question, vector, 10, Mode.MEANING))
         passages = [{(hit.document_id, hit.position) for hit in entry} for entry in hits]
         common = [len(set(found) & set(exact[:count])) / len(exact[:count]) for count in (10, NEAREST)]
         shares.append((*common, len(passages[0] & passages[1]) / len(passages[1])))
