@@ -35,6 +35,7 @@ FAILURES = ("500", "cut", "error")
 """What a share of the answers fails with, in turn."""
 Reply = str | Callable[[dict], str]
 """What the model says, or what it makes of a request."""
+FOLLOW_UP = "Last question: "
 SENTENCE = "The passages say so [1] and more [2]. "
 DONE = b"e\r\ndata: [DONE]\n\n\r\n"
 REMEMBERED = 1000
@@ -272,6 +273,8 @@ class Server:
             return [json.dumps(body["messages"], ensure_ascii=False)]
         if self.reply is not None:
             return re.findall(r"\s*\S+", self.reply(body) if callable(self.reply) else self.reply)
+        if asked := follow_up_in(body):
+            return re.findall(r"\s*\S+", asked)[: self.times.tokens]
         return usual_words(self.times.tokens)
 
 
@@ -342,6 +345,13 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         self.streaming = False
         self.send(b"0\r\n\r\n")
+
+
+def follow_up_in(body: dict) -> str:
+    """A question that the site asks to have made self-contained: a model says about as much as was asked."""
+    messages = body.get("messages") or [{}]
+    _, found, asked = str(messages[-1].get("content", "")).rpartition(FOLLOW_UP)
+    return asked if found else ""
 
 
 def mode_of(path: str, request: dict) -> str:

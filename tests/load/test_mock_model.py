@@ -88,3 +88,9 @@ def test_many_streams_of_a_process_of_its_own_are_all_whole_and_counted() -> Non
     assert (stats["requests"], stats["answers"], stats["open"]) == (200, 200, 0)
     assert stats["most_open"] > 1
     assert stats["late_ms"]["most"] >= stats["late_ms"]["p50"] >= 0
+
+
+def test_a_question_that_is_to_be_made_self_contained_comes_back() -> None:
+    with running_mock() as server:
+        said = text_of(post(server, content="Conversation:\nuser: What is long?\n\nLast question: And in Basel?"))
+    assert said == "And in Basel?"
