@@ -8,12 +8,15 @@ import pytest
 
 from tests.load.harness.arithmetic import distribution, middle_and_range, percentile, slope
 from tests.load.harness.machine import Calibration
+from tests.load.harness.profiles import PROFILES, Profile, think_time, until_burst
+from tests.load.harness.questions import Asked, common_questions
 from tests.load.harness.report import text_of, verdicts_of
 from tests.load.harness.running import Marks
 from tests.load.harness.samples import Sample
 from tests.load.harness.summary import Step, summarise
 from tests.load.harness.systems.base import Progress
 from tests.load.harness.targets import AIM, MET, MISSED, UNKNOWN, Target, knee, probe_verdicts
+from tests.load.harness.visiting import READS, Visitor
 from tests.load.harness.watching import Look, Watched
 from tests.load.mock_model import Times
 
@@ -205,3 +208,37 @@ def test_rising_users_are_judged_by_how_far_they_held() -> None:
 def test_probes_are_judged() -> None:
     figures = {"retrieval_p50_ms": 7.0, "idle_memory_mb": 800.0, "second_start": 2.0}
     assert [verdict.told for verdict in probe_verdicts(figures)] == [MET, MISSED, AIM]
+
+
+def test_think_times_grow_with_the_crowd() -> None:
+    mixed = PROFILES["mixed"]
+    assert think_time(mixed, 1) == think_time(mixed, 300) == (5.0, 15.0)
+    assert think_time(mixed, 650) == (10.0, 30.0)
+    assert think_time(mixed, 1000) == (15.0, 45.0)
+    assert think_time(PROFILES["chat"], 1000) == (0.0, 0.0)
+
+
+def test_bursts_come_at_the_same_moments_for_everybody() -> None:
+    assert [until_burst(since, 5, 30) for since in (0, 4, 5, 6.5, 34, 35)] == [5, 1, 30, 28.5, 1, 30]
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_the_shares_of_a_profile_are_whole(profile: Profile) -> None:
+    assert sum(profile.mix.values()) == 100
+    assert sum(share for _, _, share in profile.files) == pytest.approx(1)
+    assert sum(READS.values()) == 100
+    assert all(hasattr(Visitor, action if action != "chat" else "ask") for action in profile.mix)
+
+
+def test_common_questions_are_drawn_by_their_rank_and_fresh_ones_are_new() -> None:
+    common = common_questions(300)
+    assert len(set(common)) == 300
+    assert common == common_questions(300)
+    asked = Asked(common, 0.4, random.Random(4))
+    drawn = [asked.draw() for _ in range(10_000)]
+    known = [question for question in drawn if question in set(common)]
+    assert len(known) / len(drawn) == pytest.approx(0.6, abs=0.02)
+    assert drawn.count(common[0]) / drawn.count(common[9]) == pytest.approx(10, rel=0.4)
+    lengths = [len(question.split()) for question in common]
+    assert min(lengths) == 3
+    assert 50 <= max(lengths) <= 70

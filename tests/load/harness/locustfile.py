@@ -18,7 +18,7 @@ from locust.env import Environment
 
 from tests.load.harness.arithmetic import percentile
 from tests.load.harness.plan import Plan
-from tests.load.harness.profiles import PROFILES
+from tests.load.harness.profiles import PROFILES, until_burst
 from tests.load.harness.questions import Asked
 from tests.load.harness.samples import Recorder, Sample
 from tests.load.harness.systems import system_named
@@ -101,16 +101,19 @@ if PROFILE.burst:
         fixed_count = PLAN.users * PROFILE.burst
         answer_name = "answer in a burst"
 
+        due = False
+
         def wait_time(self) -> float:
-            since = time.time() - MARKS.get("steady_at", time.time())
-            return PROFILE.burst_every - since % PROFILE.burst_every + self.chooser.random()
+            self.due = "steady_at" in MARKS
+            if not self.due:
+                return LOOK_EVERY
+            since = time.time() - MARKS["steady_at"]
+            return until_burst(since, PROFILE.burst_first, PROFILE.burst_every) + self.chooser.random()
 
         @task
         def act(self) -> None:
-            if "steady_at" in MARKS:
+            if self.due:
                 self.visitor.ask()
-            else:
-                gevent.sleep(0.2)
 
 
 def _watch_the_clock() -> None:

@@ -73,6 +73,8 @@ class Profile:
     burst: int = 0
     """So many times the users ask within one second, every ``burst_every`` seconds."""
     burst_every: float = 30.0
+    burst_first: float = 5.0
+    """Seconds from the beginning of the steady time."""
     drain_seconds: int = 300
     """How long documents may take to be processed after the last visitor has gone."""
 
@@ -157,3 +159,8 @@ def think_time(profile: Profile, users: int) -> tuple[float, float]:
     share = min(1.0, max(0.0, (users - CALM_USERS) / (CROWD_USERS - CALM_USERS)))
     low, high = (calm + share * (crowd - calm) for calm, crowd in zip(CALM_THINK, CROWD_THINK, strict=True))
     return low, high
+
+
+def until_burst(since: float, first: float, every: float) -> float:
+    """Seconds until the next burst, ``since`` seconds into the steady time."""
+    return first - since if since < first else every - (since - first) % every
