@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint eval bench-search bench-answers bench-ingest bench-queries fairness load
+.PHONY: run test test-all torture lint eval bench-search bench-answers bench-ingest bench-queries fairness scaling load
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -35,7 +35,8 @@ bench-answers: $(VENV)/requirements-dev.stamp
 bench-queries: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m tests.load.queries $(SIZE)
 
-# How long a search takes in libraries of 1,000 to SIZE chunks, on a site of its own in a temporary folder.
+# How long a search takes in libraries of 1,000 to SIZE chunks, what its index finds of the exact result, and what it
+# costs. SIZE=1000000 keeps its site in var/bench-search and goes on where it was stopped.
 SIZE ?= 100000
 bench-search: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m tests.load.searching $(SIZE)
@@ -49,6 +50,10 @@ eval: $(VENV)/requirements-dev.stamp
 FILES ?= 1000
 fairness: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m tests.load.fairness --files $(FILES)
+
+# How the worker takes on more documents while they wait, and fewer while answers suffer.
+scaling: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.load.scaling
 
 # Many people at once on a site of its own, with a stand-in for the model: docs/performance-testing-strategy.md.
 # PROFILE=chat|ingest|browse|mixed|burst|soak|disconnect|slow-model, USERS=100 or USERS=50,100,200 (rising, for the knee),

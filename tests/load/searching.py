@@ -55,7 +55,7 @@ def main() -> None:
         sys.exit(f"{DATA} does not hold {', '.join(missing)}: the libraries are made of their documents.")
     with _folder(size) as folder:
         environment = {"RAGSITE_THROTTLE": "off", "DJANGO_SETTINGS_MODULE": "ragsite.settings"}
-        site = Instance(folder, **environment)
+        site = Instance(folder, **environment, RAGSITE_CACHES_OFF="all")  # each crowd asks the same questions
         try:
             site.wait_until_ready()
             _measure_all(site, sorted({*(entry for entry in SIZES if entry < size), size}))
