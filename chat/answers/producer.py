@@ -130,7 +130,7 @@ def _retrieve_and_write(answer: RunningAnswer, question: Question, draft: Draft,
         write_wish(wish, question, engine, answer, draft, writer)
         return
     seen = kept.look_up(question, engine, answer.stop)
-    if seen.found and not question.fresh and answer.stored:
+    if seen.value is not None and not question.fresh and answer.stored:
         kept.recall(seen.value, draft)
         _show_passages(answer, draft)
         kept.write_again(seen.value, writer)

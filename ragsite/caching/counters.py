@@ -121,7 +121,7 @@ def statistics() -> dict[str, Statistics]:
 
 def _statistics(space: Keyspace[Any], counts: dict[bytes, bytes]) -> Statistics:
     amounts = {name.decode(): float(amount) for name, amount in counts.items()}
-    whole = {name: round(amounts.get(name, 0)) for name in COUNTED}
+    whole: dict[str, Any] = {name: round(amounts.get(name, 0)) for name in COUNTED}
     return Statistics(space.name, **whole, **{name: amounts.get(name, 0.0) for name in SUMS})
 
 

@@ -29,7 +29,7 @@ TOKEN = re.compile(rb'(name="csrfmiddlewaretoken" value=")[A-Za-z0-9]{64}"')
 NO_TOKEN = rb'\1"'
 EMPTY_TOKEN = b'name="csrfmiddlewaretoken" value=""'
 
-Handler = Callable[..., HttpResponseBase]
+Handler = Callable[..., Any]
 PageView = Callable[..., HttpResponse]
 
 
