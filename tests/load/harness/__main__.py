@@ -10,6 +10,7 @@ exit status is 1 when a target that must be met was missed. docs/performance-tes
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
@@ -44,7 +45,7 @@ def main() -> None:
         found = [*verdicts_of(report), *(probe_verdicts(report["probe_figures"]) if report["probes"] else [])]
         _write(wish.folder, report, steps, found)
     print((wish.folder / "report.txt").read_text())
-    print(f"report and plots: {wish.folder.relative_to(PROJECT_DIR)}")
+    print(f"report and plots: {os.path.relpath(wish.folder)}")
     sys.exit(any(verdict.missed for verdict in found))
 
 
@@ -60,6 +61,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, help="its tokens an answer")
     parser.add_argument("--failures", type=float, default=0.0, help="the share of its answers that fail")
     parser.add_argument("--data", type=Path, help="keep the site's data in this folder, and use what is there")
+    parser.add_argument(
+        "--report", type=Path, default=PROJECT_DIR / "var" / "load", help="where the report's folder goes"
+    )
     parser.add_argument("--url", default="", help="a site that is running, instead of one of our own")
     parser.add_argument("--token", action="append", default=[], help="of one of its accounts; may be repeated")
     parser.add_argument("--system", default="ragsite", help="what kind of system it is: ragsite, open-webui:MODEL:ID")
@@ -88,7 +92,7 @@ def _wish(options: argparse.Namespace, scratch: Path) -> Wish:
         caches=options.cache.split(",") if options.cache else profile.caches,
         model=replace(profile.model, **given),
         failures=options.failures,
-        folder=PROJECT_DIR / "var" / "load" / f"{stamp}-{profile.name}-{'-'.join(map(str, users))}",
+        folder=options.report.absolute() / f"{stamp}-{profile.name}-{'-'.join(map(str, users))}",
         scratch=scratch,
         seeded={name: getattr(options, name) for name in SEED},
         accounts=options.accounts,

@@ -33,7 +33,7 @@ def plot_step(step: Step, path: Path, title: str) -> None:
 
 def _plot_over_time(axes: Axes, step: Step) -> None:
     """Percentiles of whole answers in slices of the time."""
-    axes.set(title="whole answers over time", xlabel="seconds", ylabel="seconds", ylim=(0, None))
+    axes.set(title="whole answers over time", xlabel="seconds", ylabel="seconds")
     width = max(1.0, step.seconds / SLICES)
     slices: dict[int, list[float]] = defaultdict(list)
     for sample in step.samples:
@@ -44,7 +44,8 @@ def _plot_over_time(axes: Axes, step: Step) -> None:
         axes.plot([x for x, _ in points], [y for _, y in points], label=f"p{share}")
     axes.axvspan(0, step.seconds, alpha=0.06, label="counted")
     axes.axhline(3, linestyle="--", linewidth=1, color="grey")
-    axes.legend(loc="upper right")
+    axes.set_ylim(bottom=0)  # after the lines: before them it would stop the axis from fitting them
+    axes.legend(loc="lower right")
 
 
 def _plot_distribution(axes: Axes, step: Step) -> None:
@@ -84,11 +85,12 @@ def _plot_queue(axes: Axes, step: Step) -> None:
     looks = [look for look in step.watched.looks if look.memory]
     begin = step.marks.steady_at
     axes.plot([look.at - begin for look in looks], [(look.memory or {})["all"] / 1e6 for look in looks], label="memory")
-    axes.set_ylim(0, None)
+    axes.set_ylim(bottom=0)
     other = axes.twinx()
     waiting = [look for look in step.watched.looks if look.queued is not None]
     other.plot([look.at - begin for look in waiting], [look.queued for look in waiting], color="C1", label="documents")
-    other.set(ylabel="documents", ylim=(0, None))
+    other.set_ylabel("documents")
+    other.set_ylim(bottom=0)
     axes.legend(loc="upper left")
     other.legend(loc="upper right")
 
@@ -105,8 +107,10 @@ def plot_knee(steps: Sequence[dict[str, Any]], path: Path) -> None:
         rates = [step["figures"]["answers_a_second"] for step in own]
         other.plot(users, rates, "s--", color="grey", label=f"answers a second, answer cache {cache}")
     axes.axhline(3, linestyle=":", color="C3", label="3 s")
-    axes.set(xlabel="users", ylabel="whole answer, p95, seconds", ylim=(0, None))
-    other.set(ylabel="answers a second", ylim=(0, None))
+    axes.set(xlabel="users", ylabel="whole answer, p95, seconds")
+    other.set_ylabel("answers a second")
+    axes.set_ylim(bottom=0)
+    other.set_ylim(bottom=0)
     axes.legend(loc="upper left")
     other.legend(loc="lower right")
     _save(figure, path)
