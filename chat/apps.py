@@ -9,9 +9,12 @@ class ChatConfig(AppConfig):
     def ready(self) -> None:
         from chat import deactivating, forgetting, succession
         from chat.answers.producer import interrupt_all
+        from chat.gauges import answer_gauges
+        from ragsite.metrics.gauges import add
         from ragsite.stopping import before_stop
 
         forgetting.connect()
         succession.connect()
         deactivating.connect()
         before_stop(interrupt_all)
+        add("answers", answer_gauges)

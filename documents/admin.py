@@ -13,11 +13,13 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from documents import services
 from documents.models import Chunk, Collection, Document
+from documents.queue import panel
 from documents.queue.state import queue_of_site
 from documents.queue.why import why
 from ragsite.accounts.callers import caller
@@ -86,6 +88,10 @@ class DocumentAdmin(OwnedAdmin):
     readonly_fields = fields
     text_fields = ("title", "chunks")
 
+    def get_urls(self) -> list[Any]:
+        again = path("<uuid:pk>/retry/", self.admin_site.admin_view(panel.retry), name="documents_document_retry")
+        return [again, *super().get_urls()]
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
         return super().get_queryset(request).defer("title")
 
@@ -142,3 +148,10 @@ class DocumentAdmin(OwnedAdmin):
 class CollectionAdmin(OwnedAdmin):
     list_display = ("name", "owner", "created_at")
     fields = readonly_fields = ("id", "name", "owner", "created_at", "updated_at")
+
+    def delete_model(self, request: HttpRequest, obj: Collection) -> None:
+        services.delete_collection(collection=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Collection]) -> None:
+        for collection in queryset:
+            services.delete_collection(collection=collection)

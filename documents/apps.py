@@ -11,3 +11,11 @@ class DocumentsConfig(AppConfig):
         super().import_models()
         for room in ("tus", "importing", "queue"):
             import_module(f"documents.{room}.models")
+
+    def ready(self) -> None:
+        from documents.queue import gauges, panel
+        from ragsite.metrics.gauges import add
+        from ragsite.service_level import panels
+
+        add("queue", gauges.queue_gauges)
+        panels.add(panel.TEMPLATE, panel.queue_panel)

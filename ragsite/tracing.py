@@ -39,6 +39,10 @@ def start(processor: "SpanProcessor | None" = None) -> None:
 def stop() -> None:
     """Trace no more."""
     global _tracer
+    if _tracer is not None:
+        from opentelemetry.instrumentation.redis import RedisInstrumentor
+
+        RedisInstrumentor().uninstrument()
     _tracer = None
 
 
@@ -47,10 +51,19 @@ def is_on() -> bool:
 
 
 def _made(processor: "SpanProcessor | None") -> Any:
+    from opentelemetry.instrumentation.redis import RedisInstrumentor
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
+
+    resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or SERVICE})
+    provider = TracerProvider(sampler=_sampler(), resource=resource, id_generator=_id_generator())
+    provider.add_span_processor(processor or _exporting())
+    RedisInstrumentor().instrument(tracer_provider=provider)
+    return provider.get_tracer(SERVICE)
+
+
+def _id_generator() -> Any:
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-    from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
     class Ids(RandomIdGenerator):
         """Random ones, unless the span is a document's first."""
@@ -63,12 +76,27 @@ def _made(processor: "SpanProcessor | None") -> Any:
             wanted = _wanted_ids.get()
             return wanted[1] if wanted else super().generate_span_id()
 
-    # By the trace's id alone: so all processes decide alike, without telling each other.
-    sampler = TraceIdRatioBased(float(os.environ.get("OTEL_TRACES_SAMPLER_ARG") or 1))
-    resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or SERVICE})
-    provider = TracerProvider(sampler=sampler, resource=resource, id_generator=Ids())
-    provider.add_span_processor(processor or _exporting())
-    return provider.get_tracer(SERVICE)
+    return Ids()
+
+
+def _sampler() -> Any:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace.sampling import Decision, SamplingResult, TraceIdRatioBased
+
+    class Sampler(TraceIdRatioBased):
+        """By the trace's id alone: so all processes decide alike, without telling each other.
+
+        What belongs to nothing is left out: the board of answers speaks to Valkey sixteen times a second.
+        """
+
+        def should_sample(
+            self, parent_context: Any, trace_id: int, name: str, kind: Any = None, *rest: Any, **more: Any
+        ) -> Any:
+            if kind is trace.SpanKind.CLIENT and not trace.get_current_span(parent_context).get_span_context().is_valid:
+                return SamplingResult(Decision.DROP)
+            return super().should_sample(parent_context, trace_id, name, kind, *rest, **more)
+
+    return Sampler(float(os.environ.get("OTEL_TRACES_SAMPLER_ARG") or 1))
 
 
 def _exporting() -> "SpanProcessor":

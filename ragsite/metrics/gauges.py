@@ -10,6 +10,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from ragsite.caching import statistics
 from ragsite.heartbeat import alive_key, quick_redis
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,20 @@ def valkey() -> Iterator[Metric]:
     yield gauge("ragsite_cache_memory_bytes", "Memory of the cache's server.", used)
 
 
+def keyspaces() -> Iterator[Metric]:
+    lookups = CounterMetricFamily("ragsite_cache_lookups", "Lookups by keyspace.", labels=["keyspace", "result"])
+    seconds = CounterMetricFamily("ragsite_cache_seconds", "Of hits, and of computing.", labels=["keyspace", "kind"])
+    for name, counted in statistics().items():
+        for result in ("hits", "misses", "passed_by", "refused", "failed"):
+            lookups.add_metric([name, result], getattr(counted, result))
+        seconds.add_metric([name, "hit"], counted.hit_seconds)
+        seconds.add_metric([name, "compute"], counted.compute_seconds)
+    yield lookups
+    yield seconds
+
+
 add("machine", machine)
 add("disk", disk)
 add("database", database)
 add("cache", valkey)
+add("keyspaces", keyspaces)

@@ -42,14 +42,14 @@ class History:
     def __init__(self, length: timedelta, step: timedelta, until: datetime | None = None) -> None:
         self.until = until or timezone.now()
         self.since = self.until - length
-        self._step = step
+        self.step = step
         self._points: dict[Key, dict[datetime, Sketch]] = defaultdict(dict)
         for rollup in Rollup.objects.filter(start__gte=self.since, start__lte=self.until).iterator():
             self._take(rollup)
 
     def _take(self, rollup: Rollup) -> None:
         points = self._points[rollup.indicator, rollup.subject]
-        at = floor(rollup.start, self._step)
+        at = floor(rollup.start, self.step)
         points.setdefault(at, Sketch()).merge(rollup.sketch)
 
     def series(self, indicator: str, subject: str = "") -> Series:

@@ -67,3 +67,13 @@ def seconds_told(value: float) -> str:
     if value < 1:
         return f"{value * 1000:.0f} ms" if value >= 0.01 else f"{value * 1000:.1f} ms"
     return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
+
+
+def budget_told(verdict: Verdict) -> str:
+    """What is left of what may go wrong; empty where nothing may, or nothing was measured."""
+    left = verdict.budget_left
+    if left is None:
+        return ""
+    if verdict.target.statistic is Statistic.AVERAGE:
+        return f"{abs(left):.0%} {'below' if left >= 0 else 'above'} the limit"
+    return f"{left:.0%} of the error budget left" if left >= 0 else f"{1 - left:.1f} times the error budget used"

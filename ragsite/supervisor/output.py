@@ -1,7 +1,9 @@
 """The lines of all processes on one screen, each with the name of whose it is."""
 
+import json
 import os
 import sys
+import time
 from queue import Full, Queue
 from threading import Thread
 
@@ -23,6 +25,7 @@ class Output:
     """
 
     def __init__(self) -> None:
+        self._as_json = os.environ.get("RAGSITE_LOG_FORMAT") == "json"
         self._coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         self._labels: dict[str, str] = {}
         self._lines: Queue[str | None] = Queue(LONGEST_QUEUE)
@@ -32,7 +35,7 @@ class Output:
         self._writer.start()
 
     def line(self, name: str, text: str) -> None:
-        line = f"{self._label(name)} {text}\n"
+        line = json_line(name, text) if self._as_json else f"{self._label(name)} {text}\n"
         if not (self._say_what_is_missing() and self._offer(line)):
             self._left_out += 1
 
@@ -54,8 +57,9 @@ class Output:
 
     def _say_what_is_missing(self) -> bool:
         """False while there is no room to say it."""
-        text = f"{self._label(NAME)} {self._left_out} lines are left out here: they came faster than they were read\n"
-        if self._left_out and not self._offer(text):
+        text = f"{self._left_out} lines are left out here: they came faster than they were read"
+        line = json_line(NAME, text) if self._as_json else f"{self._label(NAME)} {text}\n"
+        if self._left_out and not self._offer(line):
             return False
         self._left_out = 0
         return True
@@ -88,3 +92,14 @@ class Output:
         except OSError:
             return False
         return True
+
+
+def json_line(part: str, text: str) -> str:
+    """A line as a JSON object; one that is an object already gets the name of its part alone."""
+    try:
+        content = json.loads(text) if text.startswith("{") else None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        content = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "message": text}
+    return json.dumps({"part": part, **content}, ensure_ascii=False) + "\n"

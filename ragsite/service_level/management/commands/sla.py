@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from ragsite.service_level.verdicts import Verdict, told, verdicts_of_last
+from ragsite.service_level.verdicts import Verdict, budget_told, told, verdicts_of_last
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -60,11 +60,11 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 
 
 def line(verdict: Verdict) -> str:
-    """One target: ``met      Answers, 95 of 100     1.71 s of 3.00 s, 62 % of the budget left, 1204 measured``."""
-    target, left = verdict.target, verdict.budget_left
+    """One target: ``met      Answers, 95 of 100     1.71 s of 3.00 s, 62% of the error budget left, 1204 measured``."""
+    target = verdict.target
     state = verdict.state if not target.aim or verdict.state != "missed" else "not yet"
     parts = [f"{told(target, verdict.value)} of {told(target, target.limit)}"]
-    if left is not None:
-        parts.append(f"{left:.0%} of the budget left")
+    if budget := budget_told(verdict):
+        parts.append(budget)
     parts.append(f"{verdict.measured.count + verdict.measured.errors} measured")
     return f"{state:<8} {target.title:<52} {', '.join(parts)}"

@@ -1,0 +1,19 @@
+"""The queue of documents as Prometheus reads it."""
+
+from collections.abc import Iterator
+
+from prometheus_client import Metric
+
+from documents.queue.state import queue_of_site
+from ragsite.metrics.gauges import gauge
+
+
+def queue_gauges() -> Iterator[Metric]:
+    queue = queue_of_site()
+    counts: dict[str, float] = {"waiting": queue.waiting, "in_work": queue.in_work, "failed": queue.failed}
+    yield gauge("ragsite_queue_documents", "Documents that are not done, by state.", counts, "state")
+    yield gauge(
+        "ragsite_queue_oldest_seconds", "Since when the longest waiting document is due.", queue.oldest_seconds or 0.0
+    )
+    if queue.remaining_seconds is not None:
+        yield gauge("ragsite_queue_remaining_seconds", "Until all are done, by estimate.", queue.remaining_seconds)
