@@ -8,11 +8,11 @@ could take innocent ones along until they count as crashed themselves, so it is 
 import threading
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models.functions import Now
 
 from documents.models import Document
 from processing.leases import claim_next
+from processing.places import places
 
 MOST_LARGE = 3
 """At once in one process: the sandbox reads four files at once."""
@@ -33,7 +33,7 @@ class Admission:
         """The next due document that may be begun here; :meth:`leave` when the attempt is over."""
         self.was_asked = True
         with self._changed:
-            if self._closed or any(map(_is_suspect, self._in_work.values())):
+            if self._closed or len(self._in_work) >= places.number or any(map(_is_suspect, self._in_work.values())):
                 return None
             document = claim_next(small_only=not self._has_place_for_large())
             if document is not None:
@@ -62,7 +62,7 @@ class Admission:
 
     def _has_place_for_large(self) -> bool:
         larges = sum(document.is_large for document in self._in_work.values())
-        return larges < min(MOST_LARGE, max(1, settings.PROCESSING_PLACES // 2))
+        return larges < min(MOST_LARGE, max(1, places.number // 2))
 
 
 def _is_suspect(document: Document) -> bool:

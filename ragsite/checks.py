@@ -54,6 +54,7 @@ KNOWN_VARIABLES = {
     "RAGSITE_WEB_THREADS",
     "RAGSITE_WEB_WORKERS",
     "RAGSITE_WORKERS",
+    "RAGSITE_LEAST_WORKERS",
 }
 """All that any module reads (a test compares this with the sources), but for what our processes hand on: ``…_FD``."""
 

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -164,10 +165,13 @@ def web_program(listener: socket.socket, report: int) -> Program:
 def worker_program() -> Program:
     """Celery for documents, in threads of one process: they mostly wait for the sandbox, the encoder and the database.
 
-    As many as `RAGSITE_WORKERS` says; half of them are kept for small documents (`processing.admission`).
+    At most `RAGSITE_WORKERS` documents at once, fewer when few wait or answers suffer (`processing.scaling`); half of
+    the places are kept for small documents (`processing.admission`).
     """
-    places = os.environ.get("RAGSITE_WORKERS") or "4"
-    return _celery_worker("worker", "--queues=documents", "--pool=threads", f"--concurrency={places}")
+    most, least = os.environ.get("RAGSITE_WORKERS") or "4", os.environ.get("RAGSITE_LEAST_WORKERS") or "2"
+    scale = f"--autoscale={most},{min(least, most, key=int)}"
+    environment = {"CELERY_CUSTOM_WORKER_POOL": "processing.places:PlacedThreads"}
+    return _celery_worker("worker", "--queues=documents", "--pool=custom", scale, environment=environment)
 
 
 def upkeep_program() -> Program:
@@ -178,10 +182,10 @@ def upkeep_program() -> Program:
     return _celery_worker("upkeep", "--queues=maintenance", "--pool=threads", "--concurrency=4", "--clock")
 
 
-def _celery_worker(name: str, *options: str) -> Program:
+def _celery_worker(name: str, *options: str, environment: Mapping[str, str] | None = None) -> Program:
     """A stop is a warm one: `processing.tasks.stop_at_once` hears of it before Celery waits for the threads at work."""
     common = (f"--hostname={name}@%h", "--prefetch-multiplier=1", "--loglevel=INFO")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     arguments = ("-m", "celery", "--app=ragsite", "--quiet", "worker", *options, *common, *quiet)
-    environment = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
-    return python(name, *arguments, environment=environment, noise=("Warm shutdown",))
+    quiet_environment = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser"}
+    return python(name, *arguments, environment={**quiet_environment, **(environment or {})}, noise=("Warm shutdown",))
