@@ -73,10 +73,20 @@ def entries_of(folder: Path) -> list[Entry]:
         raise SetIncomplete(f"{folder} holds no questions.jsonl ({error.strerror}).") from error
 
 
-def asked_of(folder: Path, owner_id: int, limit: int | None) -> list[tuple[Entry, str, Scope]]:
+def asked_in_other_words(folder: Path, wordings: Path) -> list[Entry]:
+    """The questions that a file of wordings (`set`, `id`, `question`) has for this set, in its words."""
+    given = [json.loads(line) for line in wordings.read_text(encoding="utf-8").splitlines()]
+    words = {entry["id"]: entry["question"] for entry in given if entry["set"] == folder.name}
+    return [{**entry, "question": words[entry["id"]]} for entry in entries_of(folder) if entry["id"] in words]
+
+
+def asked_of(
+    folder: Path, owner_id: int, limit: int | None, wordings: Path | None = None
+) -> list[tuple[Entry, str, Scope]]:
     """Each question with its kind and scope; with ``limit`` a sample, always the same. Raises SetIncomplete."""
-    entries = [entry for entry in entries_of(folder) if "document" in entry]
-    ids = documents_of(folder, owner_id, {entry["document"] for entry in entries})
+    every = entries_of(folder)
+    entries = asked_in_other_words(folder, wordings) if wordings else [entry for entry in every if "document" in entry]
+    ids = documents_of(folder, owner_id, {entry["document"] for entry in every})
     whole = Scope(owner_id, documents=tuple(ids.values()))
     asked = [(entry, "answerable" if entry["answerable"] else "tricky", whole) for entry in entries]
     for entry in (entry for entry in entries if entry["answerable"]):
@@ -86,11 +96,11 @@ def asked_of(folder: Path, owner_id: int, limit: int | None) -> list[tuple[Entry
     return asked[:limit]
 
 
-def answers(folder: Path, owner_id: int, limit: int | None = None) -> Iterator[Answers]:
+def answers(folder: Path, owner_id: int, limit: int | None = None, wordings: Path | None = None) -> Iterator[Answers]:
     """The outcomes so far, after each question."""
     found = Answers()
     ids: dict[str, UUID] | None = None
-    for entry, kind, scope in asked_of(folder, owner_id, limit):
+    for entry, kind, scope in asked_of(folder, owner_id, limit, wordings):
         ids = ids or documents_of(folder, owner_id, {entry["document"] for entry in entries_of(folder)})
         message = answered(owner_id, Question(entry["question"], scope))
         for counted in (kind, f"{kind}, held out")[: 1 + (entry["document"] not in calibrated_on())]:

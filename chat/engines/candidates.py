@@ -1,12 +1,13 @@
 """The sentences that may answer a question, and how well each does."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chat.answers.passages import Passage
+from chat.engines.background import background
 from chat.engines.base import Request
 from chat.engines.words import covered, rarity, terms
 from ragsite.embedding import encoder
@@ -33,6 +34,8 @@ class Candidate:
     words: float
     """The share of the question's words that it holds, by their rarity."""
     meaning: float = 0.0
+    background: float = 0.0
+    """Its mean cosine with questions about anything (``chat/engines/background.py``)."""
 
     @property
     def text(self) -> str:
@@ -82,12 +85,12 @@ def _with_meaning(query: NDArray[np.float32] | None, found: list[Candidate]) -> 
         return found
     try:
         vectors = encoder().embed_sentences([_in_context(candidate) for candidate in found])
+        near = vectors @ np.column_stack([query, background()])
     except (EncoderUnavailable, EncoderRejected):
         return found
-    cosines: NDArray[np.float32] = vectors @ query
     return [
-        Candidate(candidate.passage, candidate.start, candidate.end, candidate.words, float(cosine))
-        for candidate, cosine in zip(found, cosines, strict=True)
+        replace(candidate, meaning=float(to_question), background=float(to_any))
+        for candidate, (to_question, to_any) in zip(found, near, strict=True)
     ]
 
 

@@ -25,8 +25,10 @@ FITTED_ON = "en"
 LEAST_MEANING = 0.798
 """Of the best sentence's cosine, when every word of the question stands somewhere in the passages."""
 MISSING_WEIGHT = 0.1
-LEAST_MEANING_ACROSS = 0.80
+LEAST_MEANING_ACROSS = 0.78
 """The same for a question in another language than the sentence, whose words tell nothing."""
+LEAST_SPECIFIC = 0.055
+"""So much nearer must the sentence be to the question than to questions about anything: filler is near to all."""
 ENOUGH_WORDS = 0.85
 """What stands in one sentence word for word is found, unless that sentence says the opposite."""
 LEAST_WORDS = 0.35
@@ -68,7 +70,7 @@ def is_answered(request: Request, found: Sequence[Candidate]) -> bool:
         return best.words >= LEAST_WORDS
     asked_in = question_language(request.question)
     if asked_in and asked_in != best.passage.language:
-        return best.meaning >= LEAST_MEANING_ACROSS
+        return best.meaning >= LEAST_MEANING_ACROSS and is_specific(best)
     values = signals(request, found)
     if best.words >= ENOUGH_WORDS and not missing and not (values["opposite"] or values["negation_differs"]):
         return True
@@ -77,7 +79,11 @@ def is_answered(request: Request, found: Sequence[Candidate]) -> bool:
 
 def is_about(best: Candidate, missing: float) -> bool:
     """``missing`` is the share of the question's words that no passage holds."""
-    return best.meaning - MISSING_WEIGHT * missing >= LEAST_MEANING
+    return best.meaning - MISSING_WEIGHT * missing >= LEAST_MEANING and is_specific(best)
+
+
+def is_specific(best: Candidate) -> bool:
+    return best.meaning - best.background >= LEAST_SPECIFIC
 
 
 def missing_share(request: Request, language: str) -> float:

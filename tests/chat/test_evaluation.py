@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from chat.evaluation import asked_in_other_words
 from chat.management.commands import evaluate_answers
 from chat.reference_answers import expected
 from documents.models import Document
@@ -57,6 +58,25 @@ def test_answers_are_compared_with_references(
     assert "1 questions, 0.000 refused, 1.000 answered from the right documents alone" in printed
     assert rows(printed)["in the answer"] == ["1.000", "0.000"]
     assert rows(printed)["in the passages"] == ["1.000", "1.000"]
+
+
+def test_a_set_is_asked_in_other_words(
+    owner: User,
+    library: dict[str, Document],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = a_set(tmp_path / "small", answerable("1,230 kilometres", id="1"), answerable("1,230 kilometres", id="2"))
+    wordings = tmp_path / "wordings.jsonl"
+    lines = [{"set": "small", "id": "2", "question": "Wo steht das?"}, {"set": "large", "id": "1", "question": "Wo?"}]
+    wordings.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [entry["question"] for entry in asked_in_other_words(folder, wordings)] == ["Wo steht das?"]
+    monkeypatch.setattr(evaluate_answers, "TRANSLATED", wordings)
+    call_command("evaluate_answers", folder, owner=owner.username, translated=True)
+    printed = capsys.readouterr().out
+    assert printed.startswith("small, translated")
+    assert rows(printed)["answerable"][0] == "1"
 
 
 def test_what_the_question_names_is_not_expected_of_the_answer() -> None:

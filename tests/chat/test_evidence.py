@@ -5,12 +5,14 @@ import uuid
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from chat.answers.draft import Draft
 from chat.answers.running import RunningAnswer
 from chat.answers.writer import Writer
 from chat.engines.answer_types import AnswerType, asked_for, likely_answer, places_of
+from chat.engines.background import QUESTIONS, background
 from chat.engines.base import Request
 from chat.engines.candidates import Candidate
 from chat.engines.evidence import WEIGHTS, fitted, is_answered
@@ -95,6 +97,28 @@ def test_doubtful_signs_refuse_what_a_cosine_alone_would_answer() -> None:
     text = "The first crusade was led by Raymond of Toulouse and began in 1096."
     assert judged("When did the crusade led by Raymond begin?", text, 0.88)
     assert not judged("When did the last crusade, not led by Philip of Spain, begin in 1850?", text, 0.88)
+
+
+@pytest.mark.parametrize("question", ["What is in the budget?", "Was steht im Vertrag?", "予算には何がありますか？"])
+def test_a_text_that_is_as_near_to_any_question_is_no_answer(question: str) -> None:
+    filler = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt."
+    for language in ("ca", "en"):
+        (passage,) = passages(hit(filler, start=0, language=language))
+        near = Candidate(passage, 0, len(filler), 0.0, meaning=0.84, background=0.80)
+        assert not is_answered(Request(question, question, (passage,)), [near])
+
+
+def test_a_text_in_another_language_answers_when_it_is_nearer_than_to_any_question() -> None:
+    (passage,) = passages(hit(language="fr"))
+    near = Candidate(passage, 100, 130, 0.0, meaning=0.84, background=0.74)
+    assert is_answered(Request("Wie lang ist der Rhein?", "Wie lang ist der Rhein?", (passage,)), [near])
+
+
+def test_the_background_is_computed_once(fake_encoder: FakeEncoder) -> None:
+    assert background() is background()
+    assert background() == pytest.approx(
+        np.mean([fake_encoder.embed_query(question) for question in QUESTIONS], axis=0)
+    )
 
 
 def test_a_question_about_other_things_is_refused_whatever_words_it_shares() -> None:

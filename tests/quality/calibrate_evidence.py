@@ -165,6 +165,8 @@ def report(judged: list[Judged], weights: dict[str, float], least: float, elsewh
                 refused = sum(not entry.about or total(entry, weights) < bar for entry in of_kind)
                 print(f"{label:18} {kind:12} {len(of_kind):5} questions, refused {refused / len(of_kind):.3f}")
     curve(judged, lambda entry: total(entry, weights))
+    print("one cosine alone:", end=" ")
+    curve(judged, lambda entry: entry.values["sentence_meaning"])
 
 
 def curve(judged: list[Judged], score: Callable[[Judged], float]) -> None:

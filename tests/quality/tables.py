@@ -76,15 +76,19 @@ def _print_tables(site: Instance, sets: Sequence[str], limit: int | None) -> Non
 
 
 def _print_answers(site: Instance, sets: Sequence[str], sample: Sequence[str]) -> None:
-    """What the quoting engine's answers hold and refuse, and what rewriting a follow-up wins."""
+    """What answers hold and what is refused, also asked in other languages, and what rewriting a follow-up wins."""
     for name in sets:
-        answered = site.manage("evaluate_answers", str(DATA / name), "--owner", OWNER, *sample)
-        assert answered.returncode == 0, answered.stderr
-        print(f"\n{answered.stdout.strip()}", flush=True)
+        _print_evaluated(site, DATA / name, *sample)
+    for name in sorted({"squad", "jaquad"} & set(sets)):
+        _print_evaluated(site, DATA / name, "--translated")
     if {"squad", "sec10q"} <= set(sets):
-        followed = site.manage("evaluate_answers", str(DATA), "--owner", OWNER, "--follow-ups")
-        assert followed.returncode == 0, followed.stderr
-        print(f"\n{followed.stdout.strip()}", flush=True)
+        _print_evaluated(site, DATA, "--follow-ups")
+
+
+def _print_evaluated(site: Instance, folder: Path, *options: str) -> None:
+    evaluated = site.manage("evaluate_answers", str(folder), "--owner", OWNER, *options)
+    assert evaluated.returncode == 0, evaluated.stderr
+    print(f"\n{evaluated.stdout.strip()}", flush=True)
 
 
 def _over_http(port: int, token: str, folder: Path, limit: int | None) -> str:

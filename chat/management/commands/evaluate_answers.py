@@ -17,7 +17,8 @@ from ragsite.layout import PROJECT_DIR
 QUALITY = PROJECT_DIR / "tests" / "quality"
 FOLLOW_UPS = {"in view": QUALITY / "follow_ups.jsonl", "held out": QUALITY / "follow_ups_held_out.jsonl"}
 """The rules of rewriting were written with the first ones in view."""
-
+TRANSLATED = QUALITY / "translated.jsonl"
+"""Questions of the sets in a language that their documents are not in."""
 KINDS = ("answerable", "tricky", "other")
 
 
@@ -28,6 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("folder", type=Path, help="Holds questions.jsonl and docs/ (or sets, with --follow-ups).")
         parser.add_argument("--owner", help="Whose library; the first administrator's by default.")
         parser.add_argument("--limit", type=int, help="Ask a sample of so many questions, always the same.")
+        parser.add_argument("--translated", action="store_true", help="Only those there are in another language.")
         parser.add_argument("--follow-ups", action="store_true", help="Two-step questions out of squad and sec10q.")
 
     def handle(self, *, folder: Path, owner: str | None, limit: int | None, **options: Any) -> None:
@@ -38,14 +40,15 @@ class Command(BaseCommand):
             elif questions_of(folder, 1):
                 self._against_references(folder, user.pk, limit)
             else:
-                self._answers(folder, user.pk, limit)
+                self._answers(folder, user.pk, limit, TRANSLATED if options["translated"] else None)
         except (SetIncomplete, UnknownOwner) as error:
             raise CommandError(str(error)) from error
 
-    def _answers(self, folder: Path, owner_id: int, limit: int | None) -> None:
-        total = len(asked_of(folder, owner_id, limit))
-        steps = tqdm(answers(folder, owner_id, limit), total=total, unit="question")
-        self._report(folder.name, collections.deque(steps, maxlen=1).pop())
+    def _answers(self, folder: Path, owner_id: int, limit: int | None, wordings: Path | None) -> None:
+        total = len(asked_of(folder, owner_id, limit, wordings))
+        steps = tqdm(answers(folder, owner_id, limit, wordings), total=total, unit="question")
+        name = f"{folder.name}{', translated' if wordings else ''}"
+        self._report(name, collections.deque(steps, maxlen=1).pop())
 
     def _against_references(self, folder: Path, owner_id: int, limit: int | None) -> None:
         total = len(questions_of(folder, limit))
