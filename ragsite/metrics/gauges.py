@@ -2,7 +2,9 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from django.conf import settings
 from django.db import connection
@@ -19,7 +21,11 @@ Look = Callable[[], Iterable[Metric]]
 _CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 _KILOBYTE = 1024
 
+DEADLINE_SECONDS = 3.0
+"""Of a scrape: what is not there by then is told as failed. The counts must be had when the database hangs, too."""
+
 _looks: dict[str, Look] = {}
+_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="gauges")
 
 
 def add(name: str, look: Look) -> None:
@@ -34,22 +40,29 @@ class Gauges(Collector):
         failed = GaugeMetricFamily(
             "ragsite_scrape_failed", "Whether a part of the metrics could not be had.", labels=["part"]
         )
-        for name, look in _looks.items():
-            found, error = _had(look)
-            failed.add_metric([name], float(error is not None))
-            if error is not None:
-                logger.warning("metrics of %s: %s", name, type(error).__name__)
-            yield from found
-        if not connection.in_atomic_block:
-            connection.close()
+        ends = time.monotonic() + DEADLINE_SECONDS
+        running = {name: _threads.submit(_looked, look) for name, look in _looks.items()}
+        for name, future in running.items():
+            found = _had(name, future, ends)
+            failed.add_metric([name], float(found is None))
+            yield from found or []
         yield failed
 
 
-def _had(look: Look) -> tuple[list[Metric], Exception | None]:
+def _looked(look: Look) -> list[Metric]:
     try:
-        return list(look()), None
+        return list(look())
+    finally:
+        connection.close()
+
+
+def _had(name: str, future: "Future[list[Metric]]", ends: float) -> list[Metric] | None:
+    try:
+        return future.result(timeout=max(0.0, ends - time.monotonic()))
     except Exception as error:
-        return [], error
+        future.cancel()
+        logger.warning("no metrics of %s: %s", name, type(error).__name__)
+        return None
 
 
 def gauge(name: str, words: str, values: dict[str, float] | float, label: str = "") -> Metric:

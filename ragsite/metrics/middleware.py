@@ -56,7 +56,7 @@ def _record(request: HttpRequest, status: int, seconds: float) -> None:
     user_id = known_user(request)
     if user_id is not None:
         record.user_seen(user_id)
-    if settings.LOG_FORMAT == "json" and view not in ("healthz", "readyz"):
+    if settings.LOG_FORMAT == "json" and view not in record.NOT_FOR_PEOPLE:
         access.info(
             "%s %s %s", method, view, status,
             extra={"method": method, "view": view, "status": status, "seconds": round(seconds, 4), "user": user_id},

@@ -11,12 +11,15 @@ from ragsite.service_level.targets import Indicator
 
 SLOW_QUERY_SECONDS = 0.1
 SLOW_REQUEST_SECONDS = 0.5
+NOT_FOR_PEOPLE = frozenset({"healthz", "readyz", "static"})
 
 
 def request(view: str, method: str, status: int, seconds: float) -> None:
-    """A response began."""
+    """A response began. What machines ask to look after the site is no part of its level."""
     metrics.REQUESTS.labels(view, method, str(status)).inc()
     metrics.REQUEST_SECONDS.labels(view).observe(seconds)
+    if view in NOT_FOR_PEOPLE:
+        return
     if status >= 500:
         recorder.failed(Indicator.REQUEST)
         return

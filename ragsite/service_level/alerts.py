@@ -15,7 +15,10 @@ METRICS = {
 ERRORS = {
     Indicator.ANSWER: ('ragsite_answers_total{outcome="failed"}', 'ragsite_answers_total{outcome!="stopped"}'),
     Indicator.DOCUMENT: ('ragsite_documents_total{outcome="failed"}', 'ragsite_documents_total{outcome!="refused"}'),
-    Indicator.REQUEST: ('ragsite_requests_total{status=~"5.."}', "ragsite_requests_total"),
+    Indicator.REQUEST: (
+        'ragsite_requests_total{status=~"5..",view!~"healthz|readyz|static"}',
+        'ragsite_requests_total{view!~"healthz|readyz|static"}',
+    ),
 }
 """What failed, and of what."""
 OVER, FOR = "10m", "5m"

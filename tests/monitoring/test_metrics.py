@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import yaml
 from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 
-from ragsite.metrics import gauges, queries
+from ragsite.metrics import gauges, queries, record
 from ragsite.metrics.definitions import REGISTRY
 from ragsite.metrics.exposition import exposed
 from ragsite.service_level import alerts
@@ -105,6 +106,23 @@ def test_a_part_that_is_away_costs_its_own_metrics_alone(db, settings):
     assert ("ragsite_database_connections", (("state", "limit"),)) in found
 
 
+def test_a_part_that_hangs_is_not_waited_for(db, monkeypatch):
+    over = threading.Event()
+
+    def hang():
+        over.wait(30)
+        return []
+
+    monkeypatch.setattr(gauges, "DEADLINE_SECONDS", 0.5)
+    monkeypatch.setitem(gauges._looks, "hanging", hang)
+    try:
+        found = samples(exposed().decode())
+    finally:
+        over.set()
+    assert found["ragsite_scrape_failed", (("part", "hanging"),)] == 1
+    assert ("ragsite_answer_seconds_count", ()) in found
+
+
 # --- Requests ---------------------------------------------------------------------------------------------------------
 def _requests(**labels):
     return REGISTRY.get_sample_value("ragsite_requests_total", labels) or 0
@@ -118,6 +136,14 @@ def test_requests_are_counted_by_view_whatever_is_asked_for(client, db):
     before = _requests(view="none", method="other", status="404")
     client.generic("BREW", "/no/such/page")
     assert _requests(view="none", method="other", status="404") == before + 1
+
+
+@pytest.mark.parametrize(("view", "errors"), [("readyz", 0), ("healthz", 0), ("static", 0), ("message-list", 1)])
+def test_health_checks_are_no_part_of_the_level(monkeypatch, view, errors):
+    failed = []
+    monkeypatch.setattr("ragsite.metrics.record.recorder.failed", failed.append)
+    record.request(view, "GET", 503, 0.01)
+    assert len(failed) == errors
 
 
 def test_an_answer_names_the_request(client):
