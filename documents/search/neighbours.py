@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.db.models.functions import Substr
-
-from documents.models import DocumentText
+from django.db import connection
 
 if TYPE_CHECKING:
     from documents.search.ranking import Hit
@@ -18,17 +16,22 @@ MOST_JOINED = 3
 WITHIN_A_BLOCK = 1
 """Characters between two chunks of one block: a space or the end of a row. Between blocks there are more."""
 
+CHARACTERS = """
+SELECT gap.document, gap.place, substr(t.text, gap.place + 1, 1)
+FROM unnest(%(documents)s::uuid[], %(places)s::integer[]) AS gap(document, place)
+JOIN documents_text t ON t.document_id = gap.document AND t.owner_id = %(owner)s
+"""
 
-def joined(hits: Sequence["Hit"]) -> list["Hit"]:
-    """The hits, those that belong together as one, in the place of the best of them.
+
+def joined(owner_id: int, hits: Sequence["Hit"], limit: int) -> list["Hit"]:
+    """The first ``limit`` hits, those that belong together as one, in the place of the best of them.
 
     A joined hit has the best one's scores and sentence. Its text is the document's from its first chunk to its last.
     """
-    groups = list(_groups(hits))
-    between = _between([pair for group in groups for pair in _gaps(group)])
-    best = {id(hit): place for place, hit in enumerate(hits)}
-    groups.sort(key=lambda group: min(best[id(hit)] for hit in group))
-    return [_one(group, min(group, key=lambda hit: best[id(hit)]), between) for group in groups]
+    order = {id(hit): place for place, hit in enumerate(hits)}
+    groups = sorted(_groups(hits), key=lambda group: min(order[id(hit)] for hit in group))[:limit]
+    between = _between(owner_id, [gap for group in groups for gap in _gaps(group)])
+    return [_one(group, min(group, key=lambda hit: order[id(hit)]), between) for group in groups]
 
 
 def _groups(hits: Sequence["Hit"]) -> Iterator[list["Hit"]]:
@@ -57,13 +60,15 @@ def _gaps(group: Sequence["Hit"]) -> Iterator[tuple[UUID, int]]:
     return ((one.document_id, one.end) for one, other in pairwise(group) if one.end < other.start)
 
 
-def _between(gaps: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], str]:
-    """The characters at these places of documents; of a document that has just gone, nothing."""
-    found: dict[tuple[UUID, int], str] = {}
-    for document, place in gaps:
-        text: Any = DocumentText.objects.filter(document=document).values_list(Substr("text", place + 1, 1), flat=True)
-        found[document, place] = next(iter(text), " ")
-    return found
+def _between(owner_id: int, gaps: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], str]:
+    """The characters at these places of documents; none of a document that has just gone."""
+    if not gaps:
+        return {}
+    documents, places = zip(*gaps, strict=True)
+    parameters = {"owner": owner_id, "documents": [str(id_) for id_ in documents], "places": list(places)}
+    with connection.cursor() as cursor:
+        cursor.execute(CHARACTERS, parameters)
+        return {(document, place): character for document, place, character in cursor.fetchall()}
 
 
 def _one(group: Sequence["Hit"], best: "Hit", between: dict[tuple[UUID, int], str]) -> "Hit":

@@ -87,7 +87,7 @@ def search(
     """
     if vector is None and mode is not Mode.WORDS:
         vector = encoder().embed_query(query)
-    return joined(rank(scope, query, vector, limit + NEIGHBOURS, mode))[:limit]
+    return joined(scope.owner_id, rank(scope, query, vector, limit + NEIGHBOURS, mode), limit)
 
 
 def rank(

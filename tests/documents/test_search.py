@@ -268,8 +268,7 @@ def test_neighbours_of_which_the_border_cuts_a_paragraph_are_one_passage(owner, 
     assert document.chunk_count > MOST_JOINED
     hits = [hit for hit in search(Scope(owner.pk), "canal dug by workers") if hit.filename == "canals.md"]
     assert len(hits) == -(-document.chunk_count // MOST_JOINED)
-    for hit in hits:
-        assert hit.text == LONG[hit.start : hit.end]
+    assert all(hit.text == LONG[hit.start : hit.end] for hit in hits)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
@@ -279,7 +278,7 @@ def test_neighbours_of_which_the_border_cuts_a_paragraph_are_one_passage(owner, 
 def test_neighbours_of_different_blocks_stay_apart(owner, library, other):
     (hit, *_) = search(Scope(owner.pk), "Danube")
     following = replace(hit, position=hit.position + 1, start=hit.end, end=hit.end + 5, text="Other")
-    assert len(joined([following, hit])) == 1
+    assert len(joined(owner.pk, [following, hit], 10)) == 1
     gap = other.pop("gap", 0)
     apart = replace(following, start=following.start + gap, end=following.end + gap, **other)
-    assert joined([apart, hit]) == [apart, hit]
+    assert joined(owner.pk, [apart, hit], 10) == [apart, hit]
