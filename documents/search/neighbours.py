@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import connection
@@ -65,7 +65,11 @@ def _between(owner_id: int, gaps: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID
     if not gaps:
         return {}
     documents, places = zip(*gaps, strict=True)
-    parameters = {"owner": owner_id, "documents": [str(id_) for id_ in documents], "places": list(places)}
+    parameters: dict[str, Any] = {
+        "owner": owner_id,
+        "documents": [str(id_) for id_ in documents],
+        "places": list(places),
+    }
     with connection.cursor() as cursor:
         cursor.execute(CHARACTERS, parameters)
         return {(document, place): character for document, place, character in cursor.fetchall()}
