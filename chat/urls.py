@@ -1,11 +1,13 @@
 """Pages of chat."""
 
 from django.urls import path
+from django.views.generic import RedirectView
 
 from chat import views
 
 urlpatterns = [
     path("", views.new_chat, name="chat"),
+    path("chat/", RedirectView.as_view(pattern_name="chat", query_string=True)),
     path("chat/ask/", views.ask, name="chat-ask"),
     path("chat/list/", views.conversation_list, name="chat-list"),
     path("chat/scope/", views.choose_scope, name="chat-scope"),

@@ -111,6 +111,11 @@ def test_every_page_of_a_conversation_opens_whole_and_as_a_fragment(method, name
     assert "<html" not in part.content.decode()
 
 
+def test_the_address_that_people_guess_leads_to_the_chat(site):
+    response = site.get("/chat/?q=1")
+    assert (response.status_code, response["Location"]) == (302, "/?q=1")
+
+
 def test_with_an_empty_library_the_chat_invites_to_upload(site):
     page = site.get("/").content.decode()
     assert "Put a document in, then ask it" in page
@@ -430,6 +435,7 @@ def test_the_list_takes_as_many_queries_for_twenty_conversations_as_for_two(owne
 
 def test_a_conversation_takes_as_many_queries_for_twenty_messages_as_for_two(library, talk, site, settings):
     settings.CACHES_OFF = {"all"}
+
     # session, user, conversation, messages with bodies, citations, pinned, recent
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:

@@ -11,9 +11,10 @@ from datetime import timedelta
 import pytest
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
 from django.utils import timezone
 
-from documents import sweeping
+from documents import sweeping, tasks
 from documents.importing import archive as archives
 from documents.importing import running, services
 from documents.importing.models import Import, ImportItem
@@ -342,3 +343,13 @@ def test_threads_of_upkeep_do_the_work(owner, api):
     assert Import.objects.get().status == "done"
     running.work_on_imports()
     assert not any(thread.name == "import" for thread in threading.enumerate())
+
+
+def test_while_the_database_is_away_imports_wait_and_one_line_says_so(monkeypatch, caplog):
+    def away():
+        raise OperationalError("the server is gone\nand more")
+
+    monkeypatch.setattr(tasks, "work_on_imports", away)
+    monkeypatch.setattr(tasks, "close_old_connections", lambda: None)
+    tasks.run_imports()
+    assert caplog.messages == ["imports wait, the database is away: the server is gone"]

@@ -340,6 +340,7 @@ def test_the_page_offers_replaces_and_leads_from_the_old_to_the_new(owner, stran
     new = Document.objects.exclude(id=old.id).get()
     assert f"/library/{new.id}/replace/" in told.content.decode()
     assert "is there already" in site.get(f"/library/{new.id}/replace/").content.decode()
+    assert f"/library/{new.id}/replace/" in site.get("/library/").content.decode()  # and stays to be found
     assert signed_in(stranger).post(f"/library/{new.id}/replace/").status_code == 404
     site.post(f"/library/{new.id}/replace/")
     assert "The earlier version answers" in site.get("/library/").content.decode()
