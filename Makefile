@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint eval bench-search bench-answers bench-ingest bench-queries fairness scaling load
+.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries fairness scaling load
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -40,6 +40,10 @@ bench-queries: $(VENV)/requirements-dev.stamp
 SIZE ?= 100000
 bench-search: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m tests.load.searching $(SIZE)
+
+# What each cache is worth: hit rates, times and statements with and without it, memory; SIZE rows of each kind.
+bench-cache: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.load.caching $(SIZE)
 
 # How well search finds what answers, on the sets of ../shared/data; LIMIT=500 asks a sample of each.
 SETS ?= squad jaquad sec10q
