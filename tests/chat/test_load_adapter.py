@@ -72,6 +72,7 @@ def test_an_answer_ends_with_its_times(
     events = list(session.ask(transport, conversation, "What is the Rhine?", streamed=streamed, fresh=True))
     assert events[-1].name == "done"
     assert not events[-1].cached
+    assert events[-1].by_model
     assert events[-1].timings
     assert any(event.name == "token" for event in events) == streamed
 

@@ -26,7 +26,7 @@ MOCK = {"requests": 0, "answers": 0, "most_open": 0, "late_ms": {"p50": 0.0, "p9
 
 
 def answer(number: int, whole: float, cached: bool = False, started: float | None = None) -> Sample:
-    extra = {"cached": cached, "timings": {"search": 0.01}, "first_token": whole - 1.18}
+    extra = {"cached": cached, "by_model": not cached, "timings": {"search": 0.01}, "first_token": whole - 1.18}
     return Sample("answer", BEGIN + number / 20 if started is None else started, whole, 0.02, "", extra)
 
 

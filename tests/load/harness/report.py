@@ -93,6 +93,8 @@ def _answers(step: Json) -> Iterator[str]:
     yield _line("site adds to the whole answer", answers["added_whole"])
     for name, told in answers["site_timings"].items():
         yield _line(f"site's own timing: {name}", told)
+    if answers["other_share"]:
+        yield f"  {answers['other_share']:.0%} of the answers came without the model: no part of what is added"
     model, late = step["model"], step["model"]["late_ms"]
     yield (
         f"  the model: {model['first']:g} ms to the first token, {model['tokens']} at {model['delay']:g} ms; late by"
@@ -142,8 +144,8 @@ def _caches(caches: Json) -> Iterator[str]:
     if keyspaces is None:
         yield "  caches by keyspace: not offered by the site"
     for name, told in sorted((keyspaces or {}).items()):
-        rate = f"{told['hits'] / (told['hits'] + told['misses']):.0%}" if told["hits"] + told["misses"] else "–"
-        yield f"    {name}: {rate} of {told['hits'] + told['misses']:.0f}"
+        if asked := told["hits"] + told["misses"]:
+            yield f"    {name}: {told['hits'] / asked:.0%} of {asked:.0f}"
 
 
 def _generator(step: Json) -> Iterator[str]:

@@ -109,7 +109,7 @@ def errors(samples: Iterable[Sample]) -> dict[str, int]:
 def answers_of(answers: Sequence[Sample], step: Step) -> Json:
     """What people wait for, apart by where it comes from; and what the site adds to the model's own time."""
     well = [sample for sample in answers if sample.went_well]
-    written = [sample for sample in well if not sample.extra["cached"]]
+    written = [sample for sample in well if sample.extra["by_model"]]
     streamed = [sample for sample in written if sample.operation in STREAMED]
     first, whole = step.model.first / 1000, step.model.whole / 1000
     timings: dict[str, list[float]] = defaultdict(list)
@@ -126,7 +126,8 @@ def answers_of(answers: Sequence[Sample], step: Step) -> Json:
         "added_whole": _told([sample.whole - whole for sample in written]),
         "site_timings": {name: _told(values) for name, values in sorted(timings.items())},
         "a_second": len(well) / step.seconds,
-        "cached_share": share_of(len(well) - len(written), len(well)),
+        "cached_share": share_of(sum(sample.extra["cached"] for sample in well), len(well)),
+        "other_share": share_of(sum(not s.extra["cached"] and not s.extra["by_model"] for s in well), len(well)),
     }
 
 

@@ -104,7 +104,7 @@ class Visitor:
                 if event.name == "token":
                     first_token = first_token or elapsed
                 elif event.name == "done":
-                    extra = {"cached": event.cached, "timings": event.timings}
+                    extra = {"cached": event.cached, "by_model": event.by_model, "timings": event.timings}
         except Exception as failure:
             error = kind_of(failure)
         whole = time.perf_counter() - started

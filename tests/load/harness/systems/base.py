@@ -55,6 +55,8 @@ class Event:
     number: str = ""
     """What a reader names who comes back."""
     cached: bool = False
+    by_model: bool = True
+    """Whether the language model wrote it: not a cache, and not the system's own knowledge of its library."""
     message: str = ""
     """The id of the answer, where the event tells it."""
     timings: dict[str, float] = field(default_factory=dict)

@@ -166,7 +166,9 @@ def _done(message: dict[str, Any], number: str = "") -> Event:
     if message["status"] != "complete":
         raise Refused(f"answer {message['status']}", str(message.get("error")))
     timings = {name: float(seconds) for name, seconds in message.get("timings", {}).items()}
-    return Event("done", number, bool(message["cached"]), message["id"], timings)
+    cached = bool(message["cached"])
+    by_model = bool(message["model"]) and not cached
+    return Event("done", number, cached, by_model, message["id"], timings)
 
 
 def progress_of(document: dict[str, Any]) -> Progress:
