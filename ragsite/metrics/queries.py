@@ -34,7 +34,7 @@ def timed(execute: Callable[..., Any], sql: Any, params: Any, many: bool, contex
     try:
         if not tracing.is_on():
             return execute(sql, params, many, context)
-        with tracing.span(f"database {name_of(str(sql))}"):
+        with tracing.call(f"database {name_of(str(sql))}"):
             return execute(sql, params, many, context)
     finally:
         seconds = time.perf_counter() - started

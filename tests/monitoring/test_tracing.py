@@ -9,9 +9,11 @@ from uuid import UUID
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 
 from ragsite import tracing
 from ragsite.fields import new_id
+from ragsite.metrics import queries
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,6 +101,14 @@ def test_commands_to_the_cache_belong_to_their_trace_or_to_none(spans):
     with tracing.span("request"):
         cache.get("nothing")
     assert tree(spans()) == {"GET": "request", "request": None}
+
+
+def test_statements_belong_to_their_trace_or_to_none(spans, db):
+    with connection.execute_wrapper(queries.timed), connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM chat_message")
+        with tracing.span("request"):
+            cursor.execute("SELECT 1 FROM documents_document")
+    assert tree(spans()) == {"database SELECT documents_document": "request", "request": None}
 
 
 def test_the_ids_of_a_document_are_the_same_everywhere():

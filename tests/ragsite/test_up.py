@@ -109,6 +109,21 @@ def test_no_process_has_a_secret_in_its_command_line(site: Instance) -> None:
     assert not [line for line in lines if any(secret in line for secret in secrets)]
 
 
+def test_any_web_process_tells_the_metrics_of_all_processes(site: Instance) -> None:
+    before = metric(site, 'ragsite_requests_total{method="GET",status="200",view="healthz"}')
+    for _ in range(20):  # a connection each: both web processes get some
+        assert site.status("/healthz") == 200
+    assert metric(site, 'ragsite_requests_total{method="GET",status="200",view="healthz"}') == before + 20
+    upload(site, "counted in the worker")
+    assert until(lambda: metric(site, 'ragsite_documents_total{outcome="processed"}') >= 1), site.lines
+
+
+def metric(site: Instance, name: str) -> float:
+    """Zero where nothing was counted yet."""
+    text = httpx.get(f"http://127.0.0.1:{site.port}/metrics", timeout=60).text
+    return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} ")), 0.0)
+
+
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_killed_process_is_told_and_comes_back_without_its_old_children(site: Instance, name: str) -> None:
     assert until(lambda: site.pid_of(name)), site.lines
