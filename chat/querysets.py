@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Prefetch, Q
+from django.db.models import Prefetch
 from django.db.models.expressions import RawSQL
 
 from ragsite.languages import index_words
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 TITLE_WORDS = "documents_tsvector('simple', title)"
 BODY_WORDS = "documents_tsvector('simple', coalesce(words, content))"
-# The index needs its own two expressions to the letter.
-TITLE_MATCHES = (
-    f"((ARRAY[chat_conversation.owner_id]) @> ARRAY[%s::bigint] AND {TITLE_WORDS} @@ to_tsquery('simple', %s))"
-)
-BODY_MATCHES = (
-    "(SELECT conversation_id FROM chat_messagebody "  # noqa: S608
+# Each index needs its own two expressions to the letter. One list of ids and not two conditions joined by OR: for those
+# the planner walks the owner's conversations and makes a tsvector of each title.
+MATCHING = (
+    "(SELECT id FROM chat_conversation "  # noqa: S608
+    f"WHERE (ARRAY[owner_id]) @> ARRAY[%s::bigint] AND {TITLE_WORDS} @@ to_tsquery('simple', %s) "
+    "UNION ALL SELECT conversation_id FROM chat_messagebody "
     f"WHERE (ARRAY[owner_id]) @> ARRAY[%s::bigint] AND {BODY_WORDS} @@ to_tsquery('simple', %s))"
 )
 
@@ -47,9 +47,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         words = word_query(text)
         if not words:
             return self.for_user(user).none()
-        parameters = [user.pk, words]
-        in_title = RawSQL(TITLE_MATCHES, parameters, output_field=models.BooleanField())
-        return self.for_user(user).filter(Q(in_title) | Q(id__in=RawSQL(BODY_MATCHES, parameters)))
+        return self.for_user(user).filter(id__in=RawSQL(MATCHING, [user.pk, words] * 2))
 
 
 class MessageQuerySet(models.QuerySet["Message"]):

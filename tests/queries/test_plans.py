@@ -56,7 +56,7 @@ def test_every_route_and_method_has_a_request(caller):
     asked = {(resolve(call.path.split("?")[0].format(**caller.names)).route, call.method) for call in EVERY}
     asked |= {(route, "any") for route, _ in asked}
     missing = [found for found in routes() if found not in asked and found[0] not in NOT_HERE]
-    assert missing == []
+    assert missing == [], "routes without a request: add one to tests/queries/requests.py, or say there why not"
 
 
 @pytest.mark.parametrize("call", EVERY, ids=str)
