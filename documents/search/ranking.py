@@ -132,6 +132,7 @@ def _parameters(
         "candidates": max(statement.CANDIDATES, limit),
         "nearest": max(statement.NEAREST, limit),
         "exact_up_to": statement.exact_up_to(terms.beside),
+        "effort": statement.effort(terms.beside),
         "limit": limit,
     }
 

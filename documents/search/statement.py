@@ -13,6 +13,7 @@ NEAREST = 100
 """and by meaning: twice as many, because their order is that of whole chunks, not yet of sentences."""
 EXACT_UP_TO = 3000
 """Chunks in scope up to which meaning is ranked exactly, which takes a microsecond each; above, by the HNSW index."""
+EFFORT, LARGE_EFFORT, LARGE_INDEX = 200, 400, 200_000
 VISITED_PER_EXACT = 1000
 """What the index costs where others' chunks stand between: see exact_up_to()."""
 MOST_RANKED = 6000
@@ -29,6 +30,11 @@ def exact_up_to(beside: float) -> int:
     exactly, 10,000 56 against 220, 30,000 240 against 180, 100,000 700 against 91 (on a machine five times too busy).
     """
     return max(EXACT_UP_TO, int((VISITED_PER_EXACT * beside) ** 0.5))
+
+
+def effort(beside: float) -> int:
+    """How many candidates the index looks at (its ``ef_search``): in a large one the nearest are harder to come to."""
+    return LARGE_EFFORT if beside > LARGE_INDEX else EFFORT
 
 
 _MATCHING = """(SELECT document_id, position, language, tsv FROM documents_chunk
@@ -78,7 +84,7 @@ size AS MATERIALIZED (
 near AS MATERIALIZED (
   SELECT DISTINCT n.document_id, n.position
   FROM models, size, scope, hidden, documents_nearest(%(owner)s, models.id::integer, models.dimensions::integer,
-    scope.documents, %(vector)s, %(nearest)s + hidden.chunks, coalesce(size.chunks, 0) <= %(exact_up_to)s) n
+    scope.documents, %(vector)s, %(nearest)s + hidden.chunks, coalesce(size.chunks, 0) <= %(exact_up_to)s, %(effort)s) n
   WHERE n.document_id <> ALL (hidden.documents)
 ),
 found AS (SELECT document_id, position FROM by_words UNION SELECT document_id, position FROM near),

@@ -137,15 +137,15 @@ def many(owner, processed):
     return processed(owner, texts, "many.md")
 
 
-def nearest(owner, exact: bool, documents=None, wanted: int = 20) -> list[tuple]:
+def nearest(owner, exact: bool, documents=None, wanted: int = 20, effort: int = 200) -> list[tuple]:
     model = EmbeddingModel.objects.get().id
     vector = vector_literal(np.linspace(1, 2, 384, dtype=np.float32))
     ids = None if documents is None else [str(entry) for entry in documents]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT document_id, position, round(distance::numeric, 5) FROM "
-            "documents_nearest(%s, %s, 384, %s::uuid[], %s, %s, %s) ORDER BY 3, 1, 2 LIMIT %s",
-            [owner.pk, model, ids, vector, wanted, exact, wanted],
+            "documents_nearest(%s, %s, 384, %s::uuid[], %s, %s, %s, %s) ORDER BY 3, 1, 2 LIMIT %s",
+            [owner.pk, model, ids, vector, wanted, exact, effort, wanted],
         )
         return cursor.fetchall()
 
@@ -167,6 +167,15 @@ def test_more_rows_than_wanted_are_never_given_and_both_ways_agree_on_the_best(o
     exact, indexed = nearest(owner, exact=True), nearest(owner, exact=False)
     assert exact[0] == indexed[0]
     assert len(set(exact) & set(indexed)) >= 15
+
+
+def test_the_effort_of_one_search_is_not_that_of_the_next(owner, many):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('hnsw.ef_search')")
+        before = cursor.fetchone()
+        assert nearest(owner, exact=False, effort=777)
+        cursor.execute("SELECT current_setting('hnsw.ef_search')")
+        assert cursor.fetchone() == before
 
 
 def test_search_over_rest(owner, stranger, api, library):

@@ -169,13 +169,13 @@ def _print_recall(owners: dict[int, int]) -> None:
     print(f"\n{'chunks':>9} {'exact p50':>10} {'index p50':>10} {'p95 ms':>7} {'recall@10':>10} {'@100':>6}", end="")
     print(f" {'passages@10':>12}")
     for size, owner in owners.items():
-        exact, index, shares = _compared(owner)
+        exact, index, shares = _compared(owner, size)
         p95 = statistics.quantiles(index, n=20)[-1]
         times = f"{statistics.median(exact):10.1f} {statistics.median(index):10.1f} {p95:7.1f}"
         print(f"{size:9,} {times} {shares[0]:10.4f} {shares[1]:6.3f} {shares[2]:12.4f}", flush=True)
 
 
-def _compared(owner: int) -> tuple[list[float], list[float], tuple[float, float, float]]:
+def _compared(owner: int, size: int) -> tuple[list[float], list[float], tuple[float, float, float]]:
     """Milliseconds of both ways; the index's share of the exact way's 10 and 100 nearest chunks, and of the ten
     passages that search by meaning gives with all chunks compared."""
     from documents.search import Mode, Scope, statement
@@ -186,10 +186,10 @@ def _compared(owner: int) -> tuple[list[float], list[float], tuple[float, float,
     exact_ms, index_ms, shares = [], [], []
     for question in _questions()[:EXACT_QUESTIONS]:
         vector = encoder().embed_query(question)
-        exact, milliseconds = _nearest(owner, vector, NEAREST, exact=True)
+        exact, milliseconds = _nearest(owner, size, vector, NEAREST, exact=True)
         exact_ms.append(milliseconds)
-        _nearest(owner, vector, NEAREST, exact=False)
-        found, milliseconds = _nearest(owner, vector, NEAREST, exact=False)
+        _nearest(owner, size, vector, NEAREST, exact=False)
+        found, milliseconds = _nearest(owner, size, vector, NEAREST, exact=False)
         index_ms.append(milliseconds)
         hits = []
         for limit in (0, 10**9):
@@ -201,18 +201,19 @@ def _compared(owner: int) -> tuple[list[float], list[float], tuple[float, float,
     return exact_ms, index_ms, tuple(map(statistics.mean, zip(*shares, strict=True)))  # type: ignore[return-value]
 
 
-def _nearest(owner: int, vector: Any, wanted: int, exact: bool) -> tuple[list[tuple[Any, int]], float]:
+def _nearest(owner: int, size: int, vector: Any, wanted: int, exact: bool) -> tuple[list[tuple[Any, int]], float]:
     from django.db import connection
 
     from documents.models import EmbeddingModel
+    from documents.search.statement import effort
     from documents.vectors import model_names, vector_literal
 
     model = EmbeddingModel.objects.get(name=model_names()[0])
     with connection.cursor() as cursor:
         started = time.perf_counter()
         cursor.execute(
-            "SELECT document_id, position FROM documents_nearest(%s, %s, %s, NULL, %s, %s, %s)",
-            [owner, model.id, model.dimensions, vector_literal(vector), wanted, exact],
+            "SELECT document_id, position FROM documents_nearest(%s, %s, %s, NULL, %s, %s, %s, %s)",
+            [owner, model.id, model.dimensions, vector_literal(vector), wanted, exact, effort(size)],
         )
         return cursor.fetchall(), (time.perf_counter() - started) * 1000
 
