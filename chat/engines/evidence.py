@@ -2,7 +2,7 @@
 
 Two judges, and either may refuse. The first asks whether the passages are about the question: it is sure of questions
 about other things. The second weighs many small signs (``chat/engines/signals.py``) for those that only look
-answerable; its weights are in ``evidence.json``, fitted by ``tests/quality/calibrate_evidence.py``. docs/quality.md
+answerable; its weights are in ``evidence.json``, fitted by ``tests/quality/calibrate_evidence.py``. docs/answers.md
 has the figures.
 """
 
