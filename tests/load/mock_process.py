@@ -43,11 +43,12 @@ class MockModel:
 
 
 @contextmanager
-def running_mock_process(times: Times = USUAL, failures: float = 0.0) -> Iterator[MockModel]:
+def running_mock_process(times: Times = USUAL, failures: float = 0.0, port: int = 0) -> Iterator[MockModel]:
+    """On a free port unless one is given, for a system that has to be told before."""
     values = {"first": times.first, "delay": times.delay, "tokens": times.tokens, "beat": times.beat}
     options = [f"--{name}={value}" for name, value in values.items()]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.load.mock_model", "--port=0", f"--failures={failures}", *options],
+        [sys.executable, "-m", "tests.load.mock_model", f"--port={port}", f"--failures={failures}", *options],
         cwd=PROJECT_DIR,
         stdout=subprocess.PIPE,
         text=True,

@@ -8,6 +8,7 @@ import pytest
 
 from tests.load.harness.arithmetic import distribution, middle_and_range, percentile, slope
 from tests.load.harness.machine import Calibration
+from tests.load.harness.offered import counted_between, counters_in
 from tests.load.harness.profiles import PROFILES, Profile, think_time, until_burst
 from tests.load.harness.questions import Asked, common_questions
 from tests.load.harness.report import text_of, verdicts_of
@@ -40,6 +41,7 @@ def look(second: float, site: float, busy: float = 0.0) -> Look:
 def step(samples: list[Sample], busy: float = 0.0, profile: str = "chat") -> Step:
     return Step(
         profile=profile,
+        system="ragsite",
         cache="off",
         users=100,
         think=(0.0, 0.0),
@@ -177,7 +179,15 @@ def test_the_knee_is_the_last_step_before_the_first_that_did_not_hold() -> None:
 
 
 def report_of(*steps: dict) -> dict:
-    head = {"profile": "chat", "about": "", "started": "", "system": "", "commit": "", "model": "", "settings": {}}
+    head = {
+        "profile": "chat",
+        "about": "",
+        "started": "",
+        "system": "ragsite",
+        "commit": "",
+        "model": "",
+        "settings": {},
+    }
     machine = {"processor": "", "cores": 2, "memory_gb": 1}
     numbered = [{"run": number, **found} for number, found in enumerate(steps, 1)]
     return {**head, "machine": machine, "seeded": {}, "probes": None, "steps": numbered}
@@ -190,7 +200,7 @@ def test_verdicts_take_the_median_of_the_runs_and_all_their_errors() -> None:
     assert found["answers without a pause, p95"].value == 1.6
     assert found["errors"].missed
     text = text_of(report_of(*runs), list(found.values()))
-    assert "3 runs with 100 users" in text
+    assert "3 runs of ragsite with 100 users" in text
     assert "1.6 (1.5–9)" in text
     assert "MISSED           errors: 2" in text
 
@@ -242,3 +252,25 @@ def test_common_questions_are_drawn_by_their_rank_and_fresh_ones_are_new() -> No
     lengths = [len(question.split()) for question in common]
     assert min(lengths) == 3
     assert 50 <= max(lengths) <= 70
+
+
+def test_another_system_is_a_column_and_not_judged() -> None:
+    ours, other = (summarise(step([answer(number, seconds) for number in range(100)])) for seconds in (1.5, 9.0))
+    report = report_of(ours, {**other, "system": "open-webui", "cache": "as it is"})
+    found = verdicts_of(report)
+    assert {verdict.cache for verdict in found} == {"off"}
+    assert not any(verdict.missed for verdict in found if verdict.target.unit == "s")
+    assert "open-webui, 100 users, answer cache as it is" in text_of(report, found)
+
+
+def test_counters_of_caches_are_read_by_keyspace_and_counted_from_the_beginning_of_a_step() -> None:
+    def metrics(hits: int) -> str:
+        head = "# TYPE ragsite_cache_lookups_total counter\n"
+        found = f'ragsite_cache_lookups_total{{keyspace="answers",result="hits"}} {hits}.0\n'
+        return head + found + 'ragsite_cache_lookups_total{keyspace="answers",result="misses"} 2.0\n'
+
+    before, after = counters_in(metrics(3)), counters_in(metrics(8))
+    assert counted_between(before, after) == {"answers": {"hits": 5.0, "misses": 0.0}}
+    assert counted_between(None, after) == {"answers": {"hits": 8.0, "misses": 2.0}}
+    assert counted_between(before, None) is None
+    assert counters_in("# TYPE other_total counter\nother_total 1.0\n") == {}

@@ -27,7 +27,7 @@ from tests.load.harness.plots import plot_knee, plot_step
 from tests.load.harness.profiles import PROFILES
 from tests.load.harness.report import text_of, title, verdicts_of
 from tests.load.harness.run import Wish, run
-from tests.load.harness.running import SEED
+from tests.load.harness.running import SEED, Target
 from tests.load.harness.summary import Step
 from tests.load.harness.targets import Verdict, probe_verdicts
 
@@ -67,6 +67,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--url", default="", help="a site that is running, instead of one of our own")
     parser.add_argument("--token", action="append", default=[], help="of one of its accounts; may be repeated")
     parser.add_argument("--system", default="ragsite", help="what kind of system it is: ragsite, open-webui:MODEL:ID")
+    parser.add_argument(
+        "--beside", nargs=3, metavar=("SYSTEM", "URL", "TOKEN"), help="another system for the same visitors"
+    )
+    parser.add_argument("--model-port", type=int, default=0, help="of the mock model, for a system that asks it too")
     parser.add_argument("--accounts", type=int, default=30, help="of the seeded ones")
     parser.add_argument("--without-probes", action="store_true", help="no second start, no retrieval by one user")
     parser.add_argument("--page", type=int, help="the port of Locust's own page while the load lasts")
@@ -101,7 +105,14 @@ def _wish(options: argparse.Namespace, scratch: Path) -> Wish:
         url=options.url.rstrip("/"),
         tokens=options.token,
         system=options.system,
+        beside=_beside(options.beside) if options.beside else None,
+        model_port=options.model_port,
     )
+
+
+def _beside(given: Sequence[str]) -> Target:
+    system, url, token = given
+    return Target(url.rstrip("/"), system, [{"name": system, "token": token, "cookie": ""}])
 
 
 @contextmanager
@@ -131,7 +142,8 @@ def _write(folder: Path, report: dict[str, Any], steps: Sequence[Step], found: S
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     (folder / "report.txt").write_text(text_of(report, found))
     for figures, step in zip(report["steps"], steps, strict=True):
-        name = f"{step.users}-users-cache-{step.cache}-run-{figures['run']}"
+        column = f"{step.system.partition(':')[0]}-{step.users}-users-cache-{step.cache.replace(' ', '-')}"
+        name = f"{column}-run-{figures['run']}"
         plot_step(step, folder / name, f"{step.profile}: {title(figures)}")
     if len({step.users for step in steps}) > 1:
         plot_knee(report["steps"], folder / "knee")

@@ -15,7 +15,7 @@ def cache_counters(url: str, token: str) -> Counted | None:
         answer = httpx.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=10, trust_env=False)
     except httpx.TransportError:
         return None
-    if answer.status_code != 200:
+    if answer.status_code != 200 or not answer.headers.get("Content-Type", "").startswith("text/plain"):
         return None
     return counters_in(answer.text) or None
 

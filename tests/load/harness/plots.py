@@ -100,12 +100,14 @@ def plot_knee(steps: Sequence[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     other = axes.twinx()
-    for cache in dict.fromkeys(step["cache"] for step in steps):
-        own = sorted((step for step in steps if step["cache"] == cache), key=lambda step: step["users"])
+    for column in dict.fromkeys((step["system"], step["cache"]) for step in steps):
+        own = [step for step in steps if (step["system"], step["cache"]) == column]
+        own.sort(key=lambda step: step["users"])
+        label = f"{column[0]}, answer cache {column[1]}"
         users = [step["users"] for step in own]
-        axes.plot(users, [step["figures"]["answer_p95"] for step in own], "o-", label=f"p95, answer cache {cache}")
+        axes.plot(users, [step["figures"]["answer_p95"] for step in own], "o-", label=f"p95, {label}")
         rates = [step["figures"]["answers_a_second"] for step in own]
-        other.plot(users, rates, "s--", color="grey", label=f"answers a second, answer cache {cache}")
+        other.plot(users, rates, "s--", color="grey", label=f"answers a second, {label}")
     axes.axhline(3, linestyle=":", color="C3", label="3 s")
     axes.set(xlabel="users", ylabel="whole answer, p95, seconds")
     other.set_ylabel("answers a second")

@@ -35,7 +35,7 @@ def _head(report: Json) -> Iterator[str]:
 
 def title(step: Json) -> str:
     run = f", run {step['run']}" if step["run"] > 1 else ""
-    return f"{step['users']} users, answer cache {step['cache']}{run}"
+    return f"{step['system']}, {step['users']} users, answer cache {step['cache']}{run}"
 
 
 def _step(step: Json) -> Iterator[str]:
@@ -173,12 +173,12 @@ def _probes(probes: Json) -> Iterator[str]:
 
 def _spread(steps: Sequence[Json]) -> Iterator[str]:
     """Of several runs: the median of each figure, the least and the most."""
-    columns = dict.fromkeys((step["users"], step["cache"]) for step in steps)
-    for users, cache in columns:
-        runs = [step for step in steps if (step["users"], step["cache"]) == (users, cache)]
+    columns = dict.fromkeys((step["system"], step["users"], step["cache"]) for step in steps)
+    for system, users, cache in columns:
+        runs = [step for step in steps if (step["system"], step["users"], step["cache"]) == (system, users, cache)]
         if len(runs) < 2:
             continue
-        yield f"{len(runs)} runs with {users} users, answer cache {cache}: median (least–most)"
+        yield f"{len(runs)} runs of {system} with {users} users, answer cache {cache}: median (least–most)"
         for name in runs[0]["figures"]:
             if found := of_several([run["figures"][name] for run in runs]):
                 yield f"  {name:20} {found[0]:.4g} ({found[1]:.4g}–{found[2]:.4g})"
@@ -189,14 +189,19 @@ def _knee(steps: Sequence[Json]) -> Iterator[str]:
     if len({step["users"] for step in steps}) < 2:
         return
     yield "Rising users"
-    yield "  {:>6} {:>6} {:>10} {:>10} {:>10} {:>8} {:>7}".format(
-        "users", "cache", "answers/s", "p95 whole", "p95 added", "errors", "busy"
+    yield "  {:>12} {:>6} {:>8} {:>10} {:>10} {:>10} {:>8} {:>7}".format(
+        "system", "users", "cache", "answers/s", "p95 whole", "p95 added", "errors", "busy"
     )
     for step in steps:
         figures, work = step["figures"], step["noise"].get("work")
         cells = [_number(figures[name]) for name in ("answers_a_second", "answer_p95", "added_first_p95")]
-        yield "  {:>6} {:>6} {:>10} {:>10} {:>10} {:>8.0f} {:>7}".format(
-            step["users"], step["cache"], *cells, figures["errors"], "–" if work is None else f"{work:.0%}"
+        yield "  {:>12} {:>6} {:>8} {:>10} {:>10} {:>10} {:>8.0f} {:>7}".format(
+            step["system"][:12],
+            step["users"],
+            step["cache"],
+            *cells,
+            figures["errors"],
+            "–" if work is None else f"{work:.0%}",
         )
     yield ""
 
@@ -210,8 +215,8 @@ def _or_not(value: float | None) -> str:
 
 
 def verdicts_of(report: Json) -> list[Verdict]:
-    """Of every column: the median of its runs; of rising users, how far they held."""
-    steps = report["steps"]
+    """Of every column of ours: the median of its runs; of rising users, how far they held."""
+    steps = [step for step in report["steps"] if step["system"] == report["system"]]
     rising = len({step["users"] for step in steps}) > 1
     found: list[Verdict] = []
     for cache in dict.fromkeys(step["cache"] for step in steps):

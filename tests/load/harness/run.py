@@ -67,6 +67,9 @@ class Wish:
     url: str = ""
     tokens: Sequence[str] = ()
     system: str = "ragsite"
+    beside: Target | None = None
+    """Another system, which gets the same visitors after ours at each step."""
+    model_port: int = 0
 
     @property
     def ramp(self) -> float:
@@ -78,16 +81,23 @@ def run(wish: Wish) -> tuple[Json, list[Step]]:
     """The report's figures, and the steps for the plots."""
     steps, figures = [], []
     with ExitStack() as stack:
-        model = stack.enter_context(running_mock_process(wish.model, wish.failures))
+        model = stack.enter_context(running_mock_process(wish.model, wish.failures, wish.model_port))
         target, probes = stack.enter_context(prepared(wish, model))
         for number in range(1, wish.runs + 1):
             for users in wish.users:
-                for cache in wish.caches:
-                    print(f"{wish.profile.name}: {users} users, answer cache {cache}, run {number} …", flush=True)
-                    step = run_step(wish, target, model, users, cache)
+                for asked, cache in _columns(wish, target):
+                    told = f"{wish.profile.name}: {asked.system}, {users} users, answer cache {cache}, run {number}"
+                    print(f"{told} …", flush=True)
+                    step = run_step(wish, asked, model, users, cache)
                     steps.append(step)
                     figures.append({"run": number, **summarise(step)})
     return {**_head(wish, target), "probes": probes and asdict(probes), "steps": figures}, steps
+
+
+def _columns(wish: Wish, target: Target) -> list[tuple[Target, str]]:
+    """Ours with the answer cache on or off, and the other system once, as it is."""
+    ours = [(target, cache) for cache in wish.caches]
+    return [*ours, (wish.beside, "as it is")] if wish.beside else ours
 
 
 @contextmanager
@@ -140,6 +150,7 @@ def run_step(wish: Wish, target: Target, model: MockModel, users: int, cache: st
     after = _told_by(target)
     return Step(
         profile=wish.profile.name,
+        system=target.system,
         cache=cache,
         users=users,
         think=plan.think,

@@ -27,6 +27,7 @@ class Step:
     """Everything that one step of a run has left. Moments are seconds since the epoch."""
 
     profile: str
+    system: str
     cache: str
     users: int
     think: tuple[float, float]
@@ -57,6 +58,7 @@ def summarise(step: Step) -> Json:
     answers = [sample for sample in steady if sample.operation in ANSWERS]
     found = {
         "profile": step.profile,
+        "system": step.system,
         "cache": step.cache,
         "users": step.users,
         "think": step.think,
