@@ -5,9 +5,10 @@ import signal
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
+from celery.signals import task_prerun, worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
 from click import Option
 
+from ragsite import origin
 from ragsite.clock import Clock
 from ragsite.embedded.kernel import die_with_parent
 from ragsite.heartbeat import Heartbeat
@@ -33,6 +34,12 @@ def begin_measuring(**_: Any) -> None:
     from ragsite.metrics import process
 
     process.begin()
+
+
+@task_prerun.connect
+def name_task(task_id: str, **_: Any) -> None:
+    """Log lines say which task they are of."""
+    origin.begin(f"task-{task_id}")
 
 
 @worker_shutdown.connect

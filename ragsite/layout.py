@@ -67,11 +67,6 @@ class Layout:
         return self.data_dir / "alive"
 
     @property
-    def metrics_dir(self) -> Path:
-        """What the processes have counted since the start (``prometheus_client``'s files)."""
-        return self.run_dir / "metrics"
-
-    @property
     def models_dir(self) -> Path:
         return self.data_dir / "models"
 

@@ -1,7 +1,6 @@
 """/metrics: for this machine, or for who knows the token."""
 
 import ipaddress
-import os
 import secrets
 
 from django.conf import settings
@@ -9,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from ragsite.metrics.definitions import REGISTRY
+from ragsite.metrics.definitions import REGISTRY, folder
 from ragsite.metrics.gauges import Gauges
 
 REFUSED = (
@@ -45,7 +44,7 @@ def exposed() -> bytes:
 
 def counted() -> CollectorRegistry:
     """What the processes have counted."""
-    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    if not folder():
         return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry)

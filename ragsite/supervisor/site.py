@@ -15,7 +15,7 @@ from ragsite.embedded.services import engines, initialise, servers
 from ragsite.layout import Layout
 from ragsite.supervisor.checks import already_running, listen, make_folders
 from ragsite.supervisor.child import Child
-from ragsite.supervisor.counting import make_room_for_counts
+from ragsite.supervisor.counting import forget_counts, make_room_for_counts
 from ragsite.supervisor.loop import StopRequested, Supervisor
 from ragsite.supervisor.output import Output
 from ragsite.supervisor.probe import Probe, local_address
@@ -55,7 +55,7 @@ def up() -> int:
         if not lock.acquire("manage.py up", address.url):
             raise already_running(layout, lock.holder())
         stack.callback(lock.release)
-        make_room_for_counts(layout)
+        stack.callback(forget_counts, make_room_for_counts(layout))
         listener = stack.enter_context(listen(address.host, address.port))
         output = Output()
         stack.callback(output.close)

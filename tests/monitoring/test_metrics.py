@@ -59,6 +59,14 @@ def test_several_processes_are_added_up_also_those_that_have_ended(tmp_path):
     assert found["ragsite_requests_total", home] == 7
 
 
+def test_a_folder_that_was_tidied_away_costs_counts_and_nothing_else(tmp_path):
+    tidied = "from ragsite.metrics import process; process.begin(); import shutil; shutil.rmtree(sys.argv[2])\n"
+    counting = _python(tmp_path / "counts", COUNT.replace("for _", tidied + "for _"), "3", str(tmp_path / "counts"))
+    assert counting.wait() == 0
+    text, _ = _python(tmp_path / "counts", READ).communicate()
+    assert "ragsite_answer_seconds_count 0.0" in text.decode()
+
+
 # --- /metrics ---------------------------------------------------------------------------------------------------------
 def test_this_machine_may_read_them(client, db):
     answer = client.get("/metrics")
