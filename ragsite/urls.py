@@ -11,6 +11,7 @@ from drf_spectacular.views import SpectacularAPIView
 
 from ragsite.accounts.views import password_reset
 from ragsite.api.docs import SwaggerView
+from ragsite.caching.pages import caching_page
 from ragsite.service_level.pages import service_level
 
 handler400 = "ragsite.api.problems.bad_request"
@@ -28,6 +29,7 @@ api = [
 ]
 urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("img/favicon.svg"))),  # the admin names none
+    path("admin/caching/", admin.site.admin_view(caching_page), name="caching"),
     path("admin/service-level/", admin.site.admin_view(service_level), name="service-level"),
     path("admin/", admin.site.urls),
     path("accounts/password/reset/", password_reset),  # comes before allauth's

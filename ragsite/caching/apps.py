@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 
 
 class CachingConfig(AppConfig):
@@ -6,3 +7,6 @@ class CachingConfig(AppConfig):
 
     name = "ragsite.caching"
     label = "caching"
+
+    def ready(self) -> None:
+        autodiscover_modules("caching")  # each app declares its keyspaces there

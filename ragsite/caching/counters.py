@@ -13,6 +13,8 @@ from ragsite.caching.registry import Keyspace, keyspaces
 
 FLUSH_SECONDS = 5.0
 COUNTED = ("hits", "misses", "passed_by", "refused", "failed", "kept")
+AGES = (60, 600, 3600, 6 * 3600, 24 * 3600)
+"""Hits are counted by the age of the value, in seconds up to each of these."""
 SUMS = ("hit_seconds", "compute_seconds", "bytes")
 SAMPLED = 50
 """Values of a keyspace whose memory is asked for."""
@@ -37,6 +39,8 @@ class Statistics:
     hit_seconds: float = 0.0
     compute_seconds: float = 0.0
     bytes: float = 0.0
+    ages: tuple[int, ...] = (0,) * len(AGES)
+    """Of the hits, how many were of values up to each of AGES old, and no older than the one before."""
 
     @property
     def reads(self) -> int:
@@ -101,6 +105,11 @@ class Counters:
 counters = Counters()
 
 
+def aged(seconds: float) -> str:
+    """The counter of hits of this age."""
+    return f"aged_{next((age for age in AGES if seconds <= age), AGES[-1])}"
+
+
 def _key(keyspace: str) -> str:
     return protocol.key(f"counters:{keyspace}")
 
@@ -121,8 +130,10 @@ def statistics() -> dict[str, Statistics]:
 
 def _statistics(space: Keyspace[Any], counts: dict[bytes, bytes]) -> Statistics:
     amounts = {name.decode(): float(amount) for name, amount in counts.items()}
-    whole: dict[str, Any] = {name: round(amounts.get(name, 0)) for name in COUNTED}
-    return Statistics(space.name, **whole, **{name: amounts.get(name, 0.0) for name in SUMS})
+    found: dict[str, Any] = {name: round(amounts.get(name, 0)) for name in COUNTED}
+    found |= {name: amounts.get(name, 0.0) for name in SUMS}
+    found["ages"] = tuple(round(amounts.get(f"aged_{age}", 0)) for age in AGES)
+    return Statistics(space.name, **found)
 
 
 def reset() -> None:

@@ -43,7 +43,7 @@ LOOK = (
     + """
 -- KEYS: value, flight, then stamp and bar of each thing it is made of.
 -- ARGV: a stamp for those that have none, its ms, a flight's token ('' for none), its ms.
--- Returns: state (0 barred, 1 missing, 2 found), stamps, value, whose flight it is.
+-- Returns: state (0 barred, 1 missing, 2 found), stamps, value, whose flight it is, how many ms the value is kept on.
 local stamps = {}
 for place = 3, #KEYS, 2 do
   if barred(KEYS[place + 1]) then return {0, '', '', ''} end
@@ -56,7 +56,9 @@ for place = 3, #KEYS, 2 do
 end
 local seen = table.concat(stamps, ' ') .. '\\n'
 local value = redis.call('GET', KEYS[1])
-if value and string.sub(value, 1, #seen) == seen then return {2, seen, string.sub(value, #seen + 1), ''} end
+if value and string.sub(value, 1, #seen) == seen then
+  return {2, seen, string.sub(value, #seen + 1), '', redis.call('PTTL', KEYS[1])}
+end
 if ARGV[3] == '' then return {1, seen, '', ''} end
 if redis.call('SET', KEYS[2], ARGV[3], 'NX', 'PX', ARGV[4]) then return {1, seen, '', ARGV[3]} end
 return {1, seen, '', redis.call('GET', KEYS[2])}
@@ -123,6 +125,8 @@ class Sight:
     stamps: bytes | None
     holder: bytes = b""
     """Whose flight it is."""
+    left: float = 0.0
+    """Seconds that the value is kept on."""
 
 
 @cache
@@ -170,10 +174,10 @@ def look(wanted: Names, flight: str = "", flight_seconds: float = 0, client: Any
 
 
 def sight(reply: Any) -> Sight:
-    state, stamps, value, holder = reply
+    state, stamps, value, holder, *left = reply
     if state == 0:
         return Sight(None, None)
-    return Sight(value if state == 2 else None, stamps, holder)
+    return Sight(value if state == 2 else None, stamps, holder, left[0] / 1000 if left else 0.0)
 
 
 def fill(wanted: Names, stamps: bytes, value: bytes, seconds: float) -> bool:

@@ -10,7 +10,7 @@ from django.db import Error as DatabaseProblem
 from django.db import transaction
 
 from ragsite.caching import epoch, protocol
-from ragsite.caching.counters import counters
+from ragsite.caching.counters import aged, counters
 from ragsite.caching.protocol import Names, RedisError, Sight, circuit
 from ragsite.caching.registry import LARGEST_VALUE, Keyspace
 
@@ -126,7 +126,8 @@ def _computed(seen: Look[V], compute: Callable[[], V], keep: Callable[[V], bool]
     started = time.monotonic()
     try:
         value = compute()
-        counters.add(seen.space.name, compute_seconds=time.monotonic() - started)
+        if seen.space.enabled:
+            counters.add(seen.space.name, compute_seconds=time.monotonic() - started)
         if keep(value):
             fill(seen, value)
         return value
@@ -163,6 +164,8 @@ def _names(space: Keyspace[Any], key: Mapping[str, Any]) -> Names | None:
 
 
 def _look(space: Keyspace[V], names: Names | None, flight: str, again: bool = False) -> Look[V]:
+    if not space.enabled:
+        return Look(space, found=False)
     if names is None or not circuit.allows():
         counters.add(space.name, passed_by=1)
         return Look(space, found=False)
@@ -183,7 +186,8 @@ def _seen(
     if sight.value is not None:
         try:
             value = _read(space, sight.value)
-            counters.add(space.name, hits=1, misses=-1 if again else 0, hit_seconds=took)
+            age = space.ttl.total_seconds() - sight.left
+            counters.add(space.name, **{"hits": 1, "misses": -again, "hit_seconds": took, aged(age): 1})
             return Look(space, found=True, value=value, names=names)
         except ValueError as error:  # of another release, or damaged: made anew
             logger.info("a value of %s cannot be read: %s", space.name, error)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -28,6 +28,7 @@ class Dependency:
     key: tuple[str, ...]
     changed_by: str
     """For people: which writes change it."""
+    do_not_call_in_templates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _register(_dependencies, self)

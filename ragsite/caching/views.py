@@ -52,8 +52,8 @@ def cached_read(
             def compute() -> bytes:
                 nonlocal kept
                 response = handler(view, request, *args, **kwargs)
-                kept = keep(response.data)  # type: ignore[attr-defined]
-                return bytes(JSONRenderer().render(response.data))  # type: ignore[attr-defined]
+                kept = keep(response.data)
+                return bytes(JSONRenderer().render(response.data))
 
             owner = caller(request).pk
             key = {part: kwargs[argument] for part, argument in names.items()}
