@@ -79,6 +79,8 @@ API_READS = [
         "/api/v1/conversations?cursor={deep_conversations}",
         "/api/v1/conversations?archived=true",
         "/api/v1/conversations?pinned=true",
+        "/api/v1/conversations?search=nobodysaidthis",
+        "/api/v1/documents?search=nobodysaidthis",
         "/api/v1/conversations/{conversation}",
         "/api/v1/conversations/{conversation}/messages",
         "/api/v1/messages/{answer}",

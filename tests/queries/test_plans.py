@@ -23,7 +23,7 @@ from tests.queries.requests import EVERY, NOT_HERE, TASKS, Call
 from tests.queries.world import Caller, routes
 
 pytestmark = pytest.mark.xdist_group("plans")
-SIZES = {"owners": 20, "documents": 3000, "chunks": 6000, "conversations": 3000, "messages": 9000}
+SIZES = {"owners": 20, "documents": 2200, "chunks": 4000, "conversations": 2200, "messages": 6600}
 
 
 @pytest.fixture(scope="module")
