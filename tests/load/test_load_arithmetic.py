@@ -3,13 +3,15 @@
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.load.harness.arithmetic import distribution, middle_and_range, percentile, slope
+from tests.load.harness.files import make_files
 from tests.load.harness.machine import Calibration
 from tests.load.harness.offered import counted_between, counters_in
-from tests.load.harness.profiles import PROFILES, Profile, think_time, until_burst
+from tests.load.harness.profiles import ALL_FORMATS, PROFILES, SMALL_TEXTS, Profile, think_time, until_burst
 from tests.load.harness.questions import Asked, common_questions
 from tests.load.harness.report import text_of, verdicts_of
 from tests.load.harness.running import Marks
@@ -274,3 +276,20 @@ def test_counters_of_caches_are_read_by_keyspace_and_counted_from_the_beginning_
     assert counted_between(None, after) == {"answers": {"hits": 8.0, "misses": 2.0}}
     assert counted_between(before, None) is None
     assert counters_in("# TYPE other_total counter\nother_total 1.0\n") == {}
+
+
+def test_files_have_their_sizes_and_shares_and_no_text_comes_twice(tmp_path: Path) -> None:
+    made = [Path(path) for path in make_files(tmp_path, SMALL_TEXTS, 100)]
+    sizes = sorted(path.stat().st_size for path in made)
+    assert len(made) == 100
+    assert [round(sizes[index], -3) for index in (0, 89, 90, 98, 99)] == pytest.approx(
+        [1e4, 1e4, 1e5, 1e5, 1e6], rel=0.1
+    )
+    assert len({path.read_bytes() for path in made}) == 100
+
+
+def test_all_formats_hold_a_large_file_of_pictures(tmp_path: Path) -> None:
+    large = [kind for kind in ALL_FORMATS if kind[0] == "pictures"]
+    (path,) = make_files(tmp_path, [("pictures", 2_000_000, share) for _, _, share in large], 100)
+    assert Path(path).stat().st_size == pytest.approx(2_000_000, rel=0.1)
+    assert Path(path).read_bytes().startswith(b"%PDF")

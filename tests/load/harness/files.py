@@ -19,12 +19,12 @@ PAGES_WITH_PICTURES = 10
 
 
 def make_files(folder: Path, kinds: Files, count: int, seed: int = 1) -> list[str]:
-    """Paths of so many files in a shuffled order with the shares of ``kinds``; at least one of each."""
+    """Paths of about so many files, shuffled, with the shares of ``kinds``: among few there are no rare ones."""
     folder.mkdir(parents=True, exist_ok=True)
     chooser, source = random.Random(seed), sentences()
     found: list[Path] = []
     for kind, size, share in kinds:
-        wanted = max(1, round(count * share))
+        wanted = round(count * share)
         if kind == "text":
             found += _texts(folder, size, wanted, source)
         elif kind == "pictures":

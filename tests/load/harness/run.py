@@ -5,7 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from tests.load.mock_model import Times
 from tests.load.mock_process import MockModel, running_mock_process
 
 Json = dict[str, Any]
-MOST_FILES = 2000
+LEAST_FILES, MOST_FILES = 5, 2000
 ACTION_SECONDS = 1.0
 SETTLE_SECONDS = 3.0
 CALM_DRAIN = 60
@@ -170,12 +170,7 @@ def run_step(wish: Wish, target: Target, model: MockModel, users: int, cache: st
 
 
 def _plan(wish: Wish, target: Target, folder: Path, users: int, cache: str) -> Plan:
-    profile = replace(wish.profile)
-    think = think_time(profile, users)
-    uploads = (
-        profile.mix.get("upload", 0) / 100 * users / (sum(think) / 2 + ACTION_SECONDS) * (wish.seconds + wish.ramp)
-    )
-    files = make_files(wish.scratch / "files", profile.files, min(MOST_FILES, math.ceil(1.2 * uploads)), users)
+    profile, think = wish.profile, think_time(wish.profile, users)
     return Plan(
         profile=profile.name,
         system=target.system,
@@ -186,11 +181,21 @@ def _plan(wish: Wish, target: Target, folder: Path, users: int, cache: str) -> P
         model_seconds=wish.model.whole / 1000,
         accounts=target.accounts,
         questions=common_questions(profile.questions.common),
-        files=files if uploads else [],
+        files=_files(wish, users, sum(think) / 2),
         samples=str(folder / "samples.jsonl"),
         marks=str(folder / "marks.json"),
         seed=int(time.time()) % 100_000,
     )
+
+
+def _files(wish: Wish, users: int, think: float) -> list[str]:
+    """Somewhat more than will be uploaded."""
+    share = wish.profile.mix.get("upload", 0) / 100
+    if not share:
+        return []
+    expected = share * users / (think + ACTION_SECONDS) * (wish.seconds + wish.ramp)
+    count = min(MOST_FILES, LEAST_FILES + math.ceil(1.2 * expected))
+    return make_files(wish.scratch / "files", wish.profile.files, count, users)
 
 
 def _told_by(target: Target) -> Json:
