@@ -6,12 +6,16 @@ Each is about 0 to 1 and means the same in every language; ``chat/engines/eviden
 import re
 from collections.abc import Mapping, Sequence, Set
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from chat.engines.answer_types import AnswerType, asked_for, places_of
 from chat.engines.base import Request
 from chat.engines.candidates import Candidate
 from chat.engines.opposites import opposed
 from chat.engines.words import covered, folded, rarity, terms
+
+if TYPE_CHECKING:
+    from documents.search import Hit
 
 _NUMERAL = re.compile(r"\d+(?:[.,]\d+)*")
 _CAPITAL = re.compile(r"[^\W\d_a-zа-яα-ωß-öø-ÿ][\w’'-]+")
@@ -38,6 +42,7 @@ def signals(request: Request, found: Sequence[Candidate]) -> Signals:
     meanings = sorted((c.meaning for c in found), reverse=True)
     elsewhere = [c.meaning for c in found if c.passage.number != passage.number]
     candidates = places_of(kind, best.text, question)
+    above = above_text(passage.hit)
     return {
         "sentence_meaning": best.meaning,
         "sentence_margin": best.meaning - (sum(meanings) / len(meanings)),
@@ -45,8 +50,8 @@ def signals(request: Request, found: Sequence[Candidate]) -> Signals:
         "covered_by_sentence": covered(weights, sentence),
         "missing_in_passage": _missing(wanted, in_passage),
         "pairs_in_sentence": _pairs(wanted, terms(best.text, language)),
-        "names_missing": _unnamed(question, f"{passage.hit.title} {passage.text}"),
-        "numbers_missing_in_sentence": _missing(_NUMERAL.findall(question), set(_NUMERAL.findall(best.text))),
+        "names_missing": _unnamed(question, f"{above} {passage.text}"),
+        "numbers_missing_in_sentence": _missing(_numerals(question, without=above), set(_NUMERAL.findall(best.text))),
         "rarest_missing_in_passage": _rarest_missing(weights, in_passage),
         "rarest_missing_in_sentence": _rarest_missing(weights, sentence),
         "opposite": float(opposed(question, best.text)),
@@ -55,6 +60,16 @@ def signals(request: Request, found: Sequence[Candidate]) -> Signals:
         **{f"no_{asked}": float(kind is asked and not candidates) for asked in TYPED},
         "terms": min(len(wanted), 12) / 12,
     }
+
+
+def above_text(hit: "Hit") -> str:
+    """What names the place: nobody repeats in a sentence which report it stands in ("in the Q1 2023 10-Q")."""
+    return f"{hit.title} {' '.join(hit.headings)} {hit.filename}"
+
+
+def _numerals(question: str, without: str) -> list[str]:
+    known = set(_NUMERAL.findall(without))
+    return [numeral for numeral in _NUMERAL.findall(question) if numeral not in known]
 
 
 def _missing(wanted: Sequence[str], there: Set[str]) -> float:

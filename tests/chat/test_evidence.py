@@ -93,6 +93,17 @@ def test_the_weights_are_those_of_the_signals() -> None:
     assert json.loads(WEIGHTS.read_text(encoding="utf-8"))["calibrated_on"]
 
 
+def test_numbers_and_names_that_name_the_document_are_not_missed_in_its_sentences() -> None:
+    text = "Net sales of wearables fell against the quarter before."
+    question = "Did net sales of wearables fall in Apple's Q1 2023 Form 10-Q?"
+    missed = {}
+    for title, filename in (("2023 Q1 Apple: Form 10-Q", "2023 Q1 AAPL.pdf"), ("A report", "report.pdf")):
+        (passage,) = passages(hit(text, start=0, title=title, filename=filename))
+        values = signals(Request(question, question, (passage,)), [Candidate(passage, 0, len(text), 0.5, 0.9)])
+        missed[filename] = values["numbers_missing_in_sentence"], values["names_missing"]
+    assert missed == {"2023 Q1 AAPL.pdf": (0.0, 0.0), "report.pdf": (1.0, 1.0)}
+
+
 def test_doubtful_signs_refuse_what_a_cosine_alone_would_answer() -> None:
     text = "The first crusade was led by Raymond of Toulouse and began in 1096."
     assert judged("When did the crusade led by Raymond begin?", text, 0.88)
