@@ -47,7 +47,8 @@ def a_file(world: dict[str, Any]) -> dict[str, Any]:
 A_QUESTION = [{"role": "user", "content": "Which turbine was replaced?"}]
 API_READS = [
     *gets("/api/v1/me", "/api/v1/tokens", "/api/v1/tokens/{token}", "/api/v1/language-models", "/v1/models"),
-    *gets("/v1/models/ragsite", "/api/v1/queue"),
+    *gets("/v1/models/ragsite"),
+    *gets("/api/v1/queue", limits=QUEUE),
     *gets("/api/v1/collections", "/api/v1/collections/{collection}", limits=COUNTS),
     *gets(
         "/api/v1/documents",
