@@ -172,7 +172,7 @@ class Stats:
             "failed_as_told": self.failed_as_told,
             "open": self.open,
             "most_open": self.most_open,
-            "late_ms": {"p50": late[len(late) // 2], "p95": late[int(0.95 * (len(late) - 1))], "most": late[-1]},
+            "late_ms": {"p50": late[(len(late) - 1) // 2], "p95": late[int(0.95 * (len(late) - 1))], "most": late[-1]},
             "cpu_seconds": used.ru_utime + used.ru_stime,
         }
 

@@ -293,3 +293,9 @@ def test_all_formats_hold_a_large_file_of_pictures(tmp_path: Path) -> None:
     (path,) = make_files(tmp_path, [("pictures", 2_000_000, share) for _, _, share in large], 100)
     assert Path(path).stat().st_size == pytest.approx(2_000_000, rel=0.1)
     assert Path(path).read_bytes().startswith(b"%PDF")
+
+
+def test_a_knee_beyond_what_was_tried_is_not_measured() -> None:
+    steps = [summarise(step([answer(number, 1.5) for number in range(100)], profile="mixed")) for _ in range(2)]
+    report = {**report_of(steps[0], {**steps[1], "users": 200}), "profile": "mixed"}
+    assert [verdict.told for verdict in verdicts_of(report)] == [UNKNOWN]

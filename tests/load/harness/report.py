@@ -237,4 +237,6 @@ def _knee_verdict(profile: str, cache: str, steps: Sequence[Json]) -> list[Verdi
         return []
     rising = sorted(steps, key=lambda step: step["users"])
     told = [(step["users"], step["figures"]["answer_p95"], int(step["figures"]["errors"])) for step in rising]
-    return [Verdict(KNEE, float(knee(told)), cache)]
+    held, tried = knee(told), told[-1][0]
+    reached_all = held == tried and tried < (KNEE.must or 0)  # then the knee is beyond what was tried
+    return [Verdict(KNEE, None if reached_all else float(held), cache)]
