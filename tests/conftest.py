@@ -43,6 +43,13 @@ def _empty_cache() -> None:
     cache.delete_pattern("*")
 
 
+@pytest.fixture(autouse=True)
+def _computed_anew(settings: Any) -> None:
+    """Tests write rows as no service does, and count what is read: values made of rows are kept in tests/caching alone,
+    and in the sites that tests run as processes of their own."""
+    settings.CACHES_OFF = {"all"}
+
+
 @pytest.fixture
 def owner(db: None) -> User:
     return User.objects.create_user("owner", "owner@example.com", PASSWORD)

@@ -30,8 +30,9 @@ RAW: Keyspace[bytes] = Keyspace("test-raw", {"name": str}, "Of the tests.", time
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
+def fresh(_computed_anew: None, settings: Any) -> Iterator[None]:
     """Nothing that a test has seen of the cache's state is believed by the next one."""
+    settings.CACHES_OFF = set()
     protocol.circuit.reset()
     epoch.forget()
     yield

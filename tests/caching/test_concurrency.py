@@ -17,7 +17,7 @@ from tests.load.site import database_url
 
 ROWS = 5
 WRITERS, READERS = 2, 2
-SMALL, FULL = 2_000, 100_000
+SMALL, FULL = 1_000, 100_000
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -75,4 +75,4 @@ def test_nor_is_one_of_a_hundred_thousand(owner, tmp_path):
     "fault", ["no bar", "told after the commit is forgotten", "fills are not refused", "bars are shared"]
 )
 def test_without_a_part_of_the_protocol_some_are(owner, tmp_path, fault):
-    assert hammer(tmp_path, owner, 4 * SMALL, fault)["violations"] > 0
+    assert hammer(tmp_path, owner, 8 * SMALL, fault)["violations"] > 0

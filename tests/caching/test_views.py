@@ -242,7 +242,9 @@ def test_a_renamed_user_sees_the_new_name(signed_in, owner, talk):
     assert "renamed" in signed_in(owner).get(f"/chat/{talk.id}/").content.decode()
 
 
-@pytest.mark.parametrize("fault", ["stop", "freeze", "slow"])
+@pytest.mark.parametrize(
+    "fault", ["stop", pytest.param("freeze", marks=pytest.mark.slow), pytest.param("slow", marks=pytest.mark.slow)]
+)
 def test_every_page_works_while_valkey_does_not(fault, own_valkey, api, owner, library, talk, signed_in, request):
     client, browser = api(owner), signed_in(owner)
     if fault == "slow":

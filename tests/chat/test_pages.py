@@ -433,8 +433,7 @@ def test_the_list_takes_as_many_queries_for_twenty_conversations_as_for_two(owne
     assert queries() == with_two <= 5
 
 
-def test_a_conversation_takes_as_many_queries_for_twenty_messages_as_for_two(library, talk, site, settings):
-    settings.CACHES_OFF = {"all"}
+def test_a_conversation_takes_as_many_queries_for_twenty_messages_as_for_two(library, talk, site):
 
     # session, user, conversation, messages with bodies, citations, pinned, recent
     def queries() -> int:
