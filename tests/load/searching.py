@@ -222,22 +222,23 @@ def _print_times(port: int, tokens: dict[int, str]) -> None:
     print(f"\n{'chunks':>9} {'users':>8} {'p50 ms':>7} {'p95 ms':>7} {'a second':>9} {'CPU ms a search':>16}")
     for size, token in tokens.items():
         for users, pause in CROWDS:
-            cpu = _cpu_seconds()
+            before = _cpu_seconds()
             times, wall = _asked(port, token, users, pause)
-            cpu = (_cpu_seconds() - cpu) / (len(times) + WARM_UP) * 1000
+            used = sum(seconds - before.get(pid, 0.0) for pid, seconds in _cpu_seconds().items())
+            cpu = used / (len(times) + WARM_UP) * 1000
             crowd = f"{users}{' calm' if pause else ''}"
             p50, p95 = statistics.median(times) * 1000, statistics.quantiles(times, n=20)[-1] * 1000
             print(f"{size:9,} {crowd:>8} {p50:7.1f} {p95:7.1f} {len(times) / wall:9.0f} {cpu:16.1f}", flush=True)
 
 
-def _cpu_seconds() -> float:
-    """Processor time of the whole site so far: of the processes that this one has started."""
-    total = 0.0
+def _cpu_seconds() -> dict[int, float]:
+    """Processor time so far of each process of the site: of those that this one has started."""
+    found = {}
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-            total += times.user + times.system
-    return total
+            found[process.pid] = times.user + times.system
+    return found
 
 
 def _questions() -> list[str]:
