@@ -87,7 +87,7 @@ def expected(entry: Entry) -> tuple[set[str], set[str]]:
     """The reference's numbers of two digits and more, and its names, without those of the question."""
     reference = _SOURCES.sub("", entry["reference_answer"])
     numbers = {number for number in numbers_in(reference) - numbers_in(entry["question"]) if len(number) > 1}
-    return numbers, names_in(reference, LANGUAGE) - set(terms(entry["question"], LANGUAGE))
+    return numbers, set(names_in(reference, LANGUAGE)) - set(terms(entry["question"], LANGUAGE))
 
 
 def _passages(scope: Scope, question: str) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from chat.answers.passages import Passage
 from chat.answers.writer import Writer
-from chat.engines.candidates import Candidate, lexical_candidates
+from chat.engines.candidates import Candidate
 from chat.engines.likeness import cosines
+from chat.engines.reading import Reading, ReadPassage
 
 MARKER = re.compile(r"[\[【](\d{1,3}(?:\s*[,;]\s*\d{1,3})*)[\]】]")
 """As an answer shows them."""
@@ -31,8 +32,9 @@ class MarkerReader:
     out. In code, brackets are the code's own.
     """
 
-    def __init__(self, passages: Mapping[int, Passage], writer: Writer) -> None:
+    def __init__(self, passages: Mapping[int, Passage], writer: Writer, reading: Reading) -> None:
         self._passages = passages
+        self._reading = reading
         self._writer = writer
         self._held = ""
         self._shown = ""
@@ -80,7 +82,7 @@ class MarkerReader:
         blank = written[: len(written) - len(written.lstrip())]
         shown: set[int] = set()
         for passage in known:
-            best = best_sentence(self._claim, passage)
+            best = best_sentence(self._claim, self._reading.of(passage))
             key = (passage.number, best.start, best.end)
             marker = self._markers.setdefault(key, len(self._markers) + 1)
             if marker not in shown:
@@ -92,12 +94,12 @@ class MarkerReader:
         self._claim_from = len(self._shown)
 
 
-def best_sentence(claim: str, passage: Passage) -> Candidate:
+def best_sentence(claim: str, passage: ReadPassage) -> Candidate:
     """The sentence of a passage that says most of what a claim does: by words, or, where they tell little, meaning.
 
     An answer in another language than its passage shares hardly a word with it.
     """
-    found = sorted(lexical_candidates(claim, [passage]), key=lambda candidate: -candidate.words)
+    found = sorted(passage.candidates(claim), key=lambda candidate: -candidate.words)
     if found[0].words >= ENOUGH_WORDS or len(found) == 1 or not claim.strip():
         return found[0]
     near = found[:MOST_COMPARED]

@@ -16,6 +16,7 @@ from chat.engines.base import EngineError, Request
 from chat.engines.markers import MarkerReader
 from chat.engines.phrases import nothing_found
 from chat.engines.prompt import MARGIN, Prompt, Room, build_prompt, count_tokens
+from chat.engines.reading import Reading
 from chat.engines.server import context_tokens
 from chat.engines.support import assess
 from chat.engines.upstream import Watch, pool, watched
@@ -71,7 +72,7 @@ class OpenAIEngine:
     def complete(self, messages: list[dict[str, str]], writer: Writer) -> None:
         """Write what the model says to these messages alone. Raises EngineError."""
         prompt = Prompt(messages, {}, sum(count_tokens([message["content"] for message in messages], self._margin)))
-        reply = Reply(MarkerReader({}, writer), writer)
+        reply = Reply(MarkerReader({}, writer, Reading()), writer)
         with self._place():
             try:
                 with watched(Watch(stop=writer.stop, idle=reply.show)):
@@ -98,7 +99,8 @@ class OpenAIEngine:
             self._write(build_prompt(request, Room(size // 2, self._margin)), request, writer)
 
     def _write(self, prompt: Prompt, request: Request, writer: Writer) -> None:
-        markers = MarkerReader(prompt.passages, writer)
+        reading = Reading()
+        markers = MarkerReader(prompt.passages, writer, reading)
         reply = Reply(markers, writer)
         try:
             with watched(Watch(stop=writer.stop, idle=reply.show)):
@@ -106,7 +108,7 @@ class OpenAIEngine:
         finally:
             reply.end()
         self._count(prompt, reply, writer)
-        writer.support(assess(writer.text, markers.sources, list(prompt.passages.values())))
+        writer.support(assess(writer.text, markers.sources, list(prompt.passages.values()), reading))
 
     def _converse(self, prompt: Prompt, reply: "Reply", writer: Writer) -> None:
         """Ask until something comes."""

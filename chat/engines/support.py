@@ -5,16 +5,16 @@ subject that does not stand there is seen, a missing "not" is not. Figures: docs
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import Any
 
 from chat.answers.passages import Passage
-from chat.engines.candidates import sentence_spans
 from chat.engines.likeness import cosines
 from chat.engines.markers import MARKER
 from chat.engines.phrases import NOTHING_FOUND, question_language
+from chat.engines.reading import Reading, ReadPassage, Words, numbers_in, words_in
 from chat.engines.words import terms
 from ragsite.sentences import sentences
 
@@ -32,7 +32,6 @@ MOST_NEAR = 3
 """Sentences that a claim is compared with by meaning, of those with most of its words."""
 _NAMES_ARE_CAPITAL = frozenset({"en", "fr", "es", "it", "pt", "nl"})
 _NAME = re.compile(r"(?<![.!?:\n]\s)(?<!^)\b[A-ZÀ-Þ][\w’'-]+")
-_NUMBER = re.compile(r"\d+(?:[.,'’\u00a0\u202f]\d+)*")
 _LEADING = re.compile(rf"(?:\s*{MARKER.pattern})+\s*")
 _DECORATION = re.compile(r"^\s*(?:[-*+•>#]+\s+|\d{1,3}[.)]\s+|\|)+")
 _SAID_OF_NOTHING = frozenset(NOTHING_FOUND.values())
@@ -50,7 +49,9 @@ class Claim:
     markers: tuple[int, ...]
 
 
-def assess(content: str, sources: Mapping[int, Passage], passages: Sequence[Passage]) -> dict[str, Any] | None:
+def assess(
+    content: str, sources: Mapping[int, Passage], passages: Sequence[Passage], reading: Reading
+) -> dict[str, Any] | None:
     """How many of an answer's claims are supported, and which are not; None where it claims nothing.
 
     ``sources`` are the passages that its markers point into; a claim without a marker may rest on any of ``passages``.
@@ -59,7 +60,7 @@ def assess(content: str, sources: Mapping[int, Passage], passages: Sequence[Pass
     if not found:
         return None
     judged = {_said(claim): claim for claim in found}  # what is said twice is judged once
-    supported = {said: _is_supported(claim, sources, passages) for said, claim in judged.items()}
+    supported = {said: _is_supported(claim, sources, passages, reading) for said, claim in judged.items()}
     unsupported = [_complaint(claim) for claim in found if not supported[_said(claim)]]
     return {"claims": len(found), "supported": len(found) - len(unsupported), "unsupported": unsupported}
 
@@ -131,65 +132,59 @@ def _states_something(text: str) -> bool:
 
 
 # --- Whether it is supported ------------------------------------------------------------------------------------------
-def _is_supported(claim: Claim, sources: Mapping[int, Passage], passages: Sequence[Passage]) -> bool:
+def _is_supported(claim: Claim, sources: Mapping[int, Passage], passages: Sequence[Passage], reading: Reading) -> bool:
     cited = {sources[marker].number: sources[marker] for marker in claim.markers if marker in sources}
-    return supports(list(cited.values()) or list(passages), claim.text)
+    return supports([reading.of(passage) for passage in list(cited.values()) or passages], claim.text)
 
 
-def supports(passages: Sequence[Passage], claim: str) -> bool:
+def supports(passages: Sequence[ReadPassage], claim: str) -> bool:
     """Whether the passages together say what the claim does."""
-    there = " ".join(f"{p.hit.title} {' '.join(p.hit.headings)} {p.text}" for p in passages)
-    if not numbers_in(claim) <= numbers_in(there):
+    if not numbers_in(claim) <= _union(passage.numbers for passage in passages):
         return False
-    if any(not names_in(claim, passage.language) <= _words(there, passage.language) for passage in passages):
+    asked_in = question_language(claim)
+    languages = {passage.language for passage in passages}
+    if asked_in in languages and not names_in(claim, asked_in) <= _union(p.words(asked_in) for p in passages):
         return False
-    share = max((shared_words(claim, passage) for passage in passages), default=0.0)
+    wanted = {language: words_in(claim, language) for language in languages}
+    share = max((shared_words(wanted[passage.language], passage) for passage in passages), default=0.0)
     if share >= ENOUGH_WORDS:
         return True
-    asked_in = question_language(claim)
-    across = all(asked_in and asked_in != passage.language for passage in passages)
+    across = bool(asked_in) and asked_in not in languages
     if share < LEAST_WORDS and not across:
         return False
-    best = best_cosine(claim, passages, by_words=not across)
+    best = best_cosine(claim, wanted, passages, by_words=not across)
     return share >= 0.5 if best is None else best >= (LEAST_COSINE_ACROSS if across else LEAST_COSINE)
 
 
-def numbers_in(text: str) -> set[str]:
-    """Numbers without what separates their digits, which differs between languages."""
-    return {re.sub(r"\D", "", found) for found in _NUMBER.findall(text)}
+def _union(sets: Iterable[Words]) -> Words:
+    return frozenset().union(*sets)
 
 
-def names_in(text: str, language: str) -> set[str]:
+def names_in(text: str, language: str) -> Words:
     """Stems of the words that are names by their capital; none where capitals tell nothing."""
-    if language not in _NAMES_ARE_CAPITAL or question_language(text) != language:
-        return set()
-    return _words(" ".join(_NAME.findall(text.strip())), language)
+    if language not in _NAMES_ARE_CAPITAL:
+        return frozenset()
+    return words_in(" ".join(_NAME.findall(text.strip())), language)
 
 
-def _words(text: str, language: str) -> set[str]:
-    """Stems; of numbers their digits alone, as above."""
-    return {re.sub(r"\D", "", term) if _NUMBER.fullmatch(term) else term for term in terms(text, language)}
-
-
-def shared_words(claim: str, passage: Passage) -> float:
+def shared_words(wanted: Words, passage: ReadPassage) -> float:
     """The share of the claim's words that stand in the passage or above it."""
-    wanted = _words(claim, passage.language)
-    hit = passage.hit
-    there = _words(f"{hit.title} {' '.join(hit.headings)} {hit.filename} {passage.text}", passage.language)
-    return len(wanted & there) / len(wanted) if wanted else 0.0
+    return len(wanted & passage.words_with_name) / len(wanted) if wanted else 0.0
 
 
-def best_cosine(claim: str, passages: Sequence[Passage], by_words: bool) -> float | None:
+def best_cosine(
+    claim: str, wanted: Mapping[str, Words], passages: Sequence[ReadPassage], by_words: bool
+) -> float | None:
     """Of the claim and the nearest sentence, looked for among those that share most words with it where words tell.
 
     A sentence costs the encoder 15 ms: all 24 for each claim were 0.4 s of processor time an answer.
     """
-    texts = [(passage.text[start:end], passage) for passage in passages for start, end in sentence_spans(passage)]
+    found = [
+        (read.passage.text[start:end], len(wanted[read.language] & words))
+        for read in passages
+        for start, end, words in read.sentences
+    ]
     if by_words:
-        texts = nlargest(MOST_NEAR, texts, key=lambda text: _common_words(claim, *text))
-    alike = cosines(claim, [text for text, _ in texts[:MOST_SENTENCES]]) if texts else None
+        found = nlargest(MOST_NEAR, found, key=lambda sentence: sentence[1])
+    alike = cosines(claim, [text for text, _ in found[:MOST_SENTENCES]]) if found else None
     return None if alike is None else float(alike.max())
-
-
-def _common_words(claim: str, text: str, passage: Passage) -> int:
-    return len(_words(claim, passage.language) & _words(text, passage.language))

@@ -19,6 +19,7 @@ from chat.engines.markers import MarkerReader
 from chat.engines.openai import server_sent_data
 from chat.engines.phrases import nothing_found, question_language
 from chat.engines.prompt import Room, build_prompt, fitting
+from chat.engines.reading import Reading
 from chat.engines.words import terms
 from documents.search import Hit, Scope
 from tests.fakes import FakeEncoder
@@ -151,7 +152,7 @@ def test_words_are_compared_by_stem_and_by_pairs_of_characters() -> None:
 
 
 def marked(text: str, writer: Writer, *hits: Hit, size: int = 3) -> None:
-    reader = MarkerReader({p.number: p for p in passages(*hits)}, writer)
+    reader = MarkerReader({p.number: p for p in passages(*hits)}, writer, Reading())
     for start in range(0, len(text), size):
         reader.feed(text[start : start + size])
     reader.finish()

@@ -159,9 +159,10 @@ def writer_and_reply() -> Any:
     from chat.answers.writer import Writer
     from chat.engines.markers import MarkerReader
     from chat.engines.openai import Reply
+    from chat.engines.reading import Reading
 
     writer = Writer(RunningAnswer(uuid.uuid4(), 1), Draft())
-    return writer, Reply(MarkerReader({}, writer), writer)
+    return writer, Reply(MarkerReader({}, writer, Reading()), writer)
 
 
 @pytest.mark.xdist_group("live")

@@ -6,6 +6,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from chat.engines.neutral import neutral
+from chat.engines.reading import Reading
 from chat.engines.support import assess, claims
 from documents.models import Document
 from ragsite.accounts.models import User
@@ -19,7 +20,7 @@ SOURCES = {1: RHINE, 2: OTHER}
 
 
 def reasons(content: str) -> list[tuple[str, str]]:
-    judged = assess(content, SOURCES, [RHINE, OTHER])
+    judged = assess(content, SOURCES, [RHINE, OTHER], Reading())
     assert judged is not None
     assert judged["claims"] == judged["supported"] + len(judged["unsupported"])
     return [(content[entry["start"] : entry["end"]], entry["reason"]) for entry in judged["unsupported"]]
@@ -56,7 +57,7 @@ def test_a_claim_is_supported_when_its_words_numbers_and_names_stand_in_its_sour
     ],
 )
 def test_what_states_nothing_is_not_judged(fake_encoder: FakeEncoder, content: str) -> None:
-    assert assess(content, SOURCES, [RHINE]) is None
+    assert assess(content, SOURCES, [RHINE], Reading()) is None
 
 
 def test_items_of_a_list_are_claims_without_their_bullets() -> None:

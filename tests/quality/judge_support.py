@@ -48,6 +48,7 @@ def main() -> None:
 
 def judged(folder: Path, owner: str | None) -> dict[str, tuple[float, ...]]:
     """By half: which share of the right claims is supported, of those with a wrong answer, with a wrong passage."""
+    from chat.engines.reading import ReadPassage
     from chat.engines.support import supports
     from documents.evaluation import documents_of
     from ragsite.accounts.owners import command_owner
@@ -61,7 +62,7 @@ def judged(folder: Path, owner: str | None) -> dict[str, tuple[float, ...]]:
         mine = [entry for entry in entries if entry["document"] in documents]
         verdicts = defaultdict(list)
         for way, claim, place in claims_of(mine):
-            verdicts[way].append(supports([passage_of(owner_id, ids[place["document"]], place)], claim))
+            verdicts[way].append(supports([ReadPassage(passage_of(owner_id, ids[place["document"]], place))], claim))
         found[half] = tuple(sum(verdicts[way]) / len(verdicts[way]) for way in ("right", "answer", "passage"))
     return found
 
