@@ -21,29 +21,33 @@ logger = logging.getLogger(__name__)
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 SERVICE = "ragsite"
 _OFF: AbstractContextManager[Any] = nullcontext()
+_provider: Any = None
 _tracer: Any = None
 _wanted_ids: ContextVar[tuple[int, int] | None] = ContextVar("wanted_ids", default=None)
 
 
 def start(processor: "SpanProcessor | None" = None) -> None:
     """Begin to trace in this process, if it is configured (or a processor of spans is given)."""
-    global _tracer
+    global _tracer, _provider
     if processor is None and not any(os.environ.get(name) for name in ENDPOINTS):
         return
     try:
-        _tracer = _made(processor)
+        _provider = _made(processor)
     except ImportError:
         logger.warning("no traces: OpenTelemetry is missing (pip install -r requirements-otel.txt)")
+        return
+    _tracer = _provider.get_tracer(SERVICE)
 
 
 def stop() -> None:
-    """Trace no more."""
-    global _tracer
-    if _tracer is not None:
+    """Trace no more. A provider that is not shut down lives on, and starts a thread in every child that is forked."""
+    global _tracer, _provider
+    if _provider is not None:
         from opentelemetry.instrumentation.redis import RedisInstrumentor
 
         RedisInstrumentor().uninstrument()
-    _tracer = None
+        _provider.shutdown()
+    _tracer = _provider = None
 
 
 def is_on() -> bool:
@@ -59,7 +63,7 @@ def _made(processor: "SpanProcessor | None") -> Any:
     provider = TracerProvider(sampler=_sampler(), resource=resource, id_generator=_id_generator())
     provider.add_span_processor(processor or _exporting())
     RedisInstrumentor().instrument(tracer_provider=provider)
-    return provider.get_tracer(SERVICE)
+    return provider
 
 
 def _id_generator() -> Any:

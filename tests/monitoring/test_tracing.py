@@ -1,5 +1,6 @@
 """Traces: one an answer, one a document, and nothing where none is configured."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -64,6 +65,7 @@ def spans():
     tracing.start(SimpleSpanProcessor(exporter))
     yield exporter
     tracing.stop()
+    gc.collect()  # what is left of it would start a thread in each child that later tests fork
 
 
 def tree(found):

@@ -515,8 +515,7 @@ def test_as_process_1_it_waits_for_orphans() -> None:
         "child.kill_group = lambda *_: None\n"
         "parent = supervisor.start(shell('parent', 'sleep 0.2 & echo $!'), restarts=False)\n"
         "pump(0.6)\n"
-        "print('left', [pid for pid in os.listdir('/proc') if pid.isdigit() and _ppid(pid) == os.getpid()])\n".replace(
-            "_ppid(pid)", "int(open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()[1])"
-        )
+        "import psutil\n"
+        "print('left', psutil.Process().children())\n"
     )
     assert "left []" in output
