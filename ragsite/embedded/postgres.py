@@ -192,7 +192,7 @@ def machine_settings(folder: Path) -> dict[str, str]:
     """Memory and planner settings for the machine that also runs the site, its workers and the encoder."""
     memory = memory_megabytes()
     return {
-        "shared_buffers": f"{_between(64, memory // 16, 1024)}MB",
+        "shared_buffers": f"{_between(64, memory // 8, 4096)}MB",
         "effective_cache_size": f"{max(128, memory // 2)}MB",
         "work_mem": f"{_between(4, memory // 512, 32)}MB",
         "maintenance_work_mem": f"{_between(64, memory // 32, 512)}MB",
