@@ -64,10 +64,6 @@ class Statistics:
         """What the hits would have cost to compute, less what all reads have cost."""
         return self.hits * (self.mean_compute_seconds - self.mean_hit_seconds) - self.misses * self.mean_hit_seconds
 
-    @property
-    def mean_bytes(self) -> float:
-        return self.bytes / self.kept if self.kept else 0.0
-
 
 class Counters:
     """This process's share that is not in Valkey yet."""

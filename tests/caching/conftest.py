@@ -78,10 +78,6 @@ class Valkey:
         assert self.process
         self.process.send_signal(signal.SIGSTOP)
 
-    def thaw(self) -> None:
-        assert self.process
-        self.process.send_signal(signal.SIGCONT)
-
 
 def _answers(path: Path) -> bool:
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as end:
