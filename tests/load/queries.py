@@ -1,14 +1,17 @@
 """How the queries of lists, details, search and upload grow with what is stored.
 
-    make bench-queries                  1,000, 10,000 and 100,000 chunks and messages, a tenth as many documents and
-    make bench-queries SIZE=1000000     conversations; and a million. It goes on where it was stopped.
+    make bench-queries                  1,000, 10,000 and 100,000 documents, conversations, messages and chunks
+    make bench-queries SIZE=1000000     and a million of each: only what is missing is made and asked
 
-Seeds a site of its own in a folder that stays (--folder), and asks as the account that has most (an eighth or more of
-all). Pages (8 KB) and rows are what the statements of a request read; milliseconds are those of the request in this
-process, the median of several: they tell how busy the machine was as well.
+Seeds a site of its own in a folder that stays (--folder), and asks as the account that has most (a fifth of all). What
+was measured stays there too (growth.json), so that a run that was stopped, or one for a larger size, shows all columns.
+Pages (8 KB) and rows are what the statements of a request read; milliseconds are those of the request in this process,
+the median of several: they tell how busy the machine was as well. A conversation has a question and an answer at least:
+of messages there are twice as many.
 """
 
 import argparse
+import json
 import os
 import statistics
 import sys
@@ -22,9 +25,12 @@ from ragsite.embedded.services import services_for
 from ragsite.layout import PROJECT_DIR
 
 LARGE = 100_000
+SIZES = (1000, 10_000, LARGE, 1_000_000)
+KINDS = ("documents", "chunks", "conversations", "messages")
 REPEATED = 5
 LOADED = 5000
 """Rows that COPY and bulk_create are compared with."""
+Table = dict[str, tuple[int, int, float, int]]
 CALLS = (
     ("documents, newest", "get", "/api/v1/documents"),
     ("documents, a page in the middle", "get", "/api/v1/documents?cursor={deep_documents}"),
@@ -49,7 +55,7 @@ CALLS = (
 def main() -> None:
     """The command: prints a table of each size, and one of how they compare."""
     parser = argparse.ArgumentParser(prog="python -m tests.load.queries")
-    parser.add_argument("size", type=int, nargs="?", default=LARGE, help="the largest: so many chunks and messages")
+    parser.add_argument("size", type=int, nargs="?", default=LARGE, help="the largest: so many of each kind")
     parser.add_argument(
         "--folder", type=Path, help="the site's data folder, kept (default: one in the temporary folder)"
     )
@@ -71,9 +77,8 @@ def main() -> None:
 
         settings.ALLOWED_HOSTS, settings.DEBUG = ["*"], False
         call_command("migrate", verbosity=0)
-        _measure(
-            [size for size in (1000, 10_000, 100_000, 1_000_000) if size <= given.size] or [given.size], given.owners
-        )
+        sizes = [size for size in SIZES if size < given.size] + [given.size]
+        _measure(sizes, given.owners, folder / "growth.json")
 
 
 def _borrow_models(folder: Path) -> None:
@@ -83,32 +88,42 @@ def _borrow_models(folder: Path) -> None:
         (folder / "models").symlink_to(made, target_is_directory=True)
 
 
-def _measure(sizes: Sequence[int], owners: int) -> None:
-    from django.core.management import call_command
-
-    tables = {}
+def _measure(sizes: Sequence[int], owners: int, kept: Path) -> None:
+    tables = _kept(kept)
     for size in sizes:
-        before, started = _chunks(), time.monotonic()
-        if before > size * 1.1:  # uploads of runs before have added some
-            print(f"{size:,}: passed over, the site in this folder has {before:,} chunks already", file=sys.stderr)
-            continue
-        call_command(
-            "seed", owners=owners, chunks=size, messages=size, documents=size // 10, conversations=size // 10,
-        )  # fmt: skip
-        seconds, load = time.monotonic() - started, os.getloadavg()[0]
-        print(f"\n{size:,} chunks and messages, made from {before:,} in {seconds:.0f} s; load average {load:.1f}")
-        tables[size] = _table()
+        if size in tables:
+            print(f"{size:,}: measured before, in {kept}", file=sys.stderr)
+        elif (there := _documents()) > size * 1.1:  # uploads of runs before have added some
+            print(f"{size:,}: passed over, the site in this folder has {there:,} documents already", file=sys.stderr)
+        else:
+            _grow(size, owners)
+            tables[size] = _table()
+            kept.write_text(json.dumps(tables))
     _compare(tables)
     _compare_loading()
 
 
-def _chunks() -> int:
-    from documents.models import Chunk
-
-    return Chunk.objects.count()
+def _kept(path: Path) -> dict[int, Table]:
+    return {int(size): table for size, table in json.loads(path.read_text()).items()} if path.exists() else {}
 
 
-def _table() -> dict[str, tuple[int, int, float, int]]:
+def _grow(size: int, owners: int) -> None:
+    from django.core.management import call_command
+
+    started, processor = time.monotonic(), time.process_time()
+    call_command("seed", owners=owners, **dict.fromkeys(KINDS, size))
+    seconds, own = time.monotonic() - started, time.process_time() - processor
+    load = os.getloadavg()[0]
+    print(f"\n{size:,} of each kind after {seconds:.0f} s ({own:.0f} s of this process); load average {load:.1f}")
+
+
+def _documents() -> int:
+    from documents.models import Document
+
+    return Document.objects.count()
+
+
+def _table() -> Table:
     """Pages, rows, milliseconds and statements of each request."""
     from ragsite.accounts.models import User
     from tests.queries.requests import Call, a_file
@@ -143,11 +158,11 @@ def _asked(caller: Any, call: Any) -> tuple[int, int, float, int]:
     return pages, rows, statistics.median(times), len(statements)
 
 
-def _compare(tables: dict[int, dict[str, tuple[int, int, float, int]]]) -> None:
-    print("\n| pages read (median ms) | " + " | ".join(f"{size:,}" for size in tables) + " |")
+def _compare(tables: dict[int, Table]) -> None:
+    print("\n| pages read, rows (median ms) | " + " | ".join(f"{size:,}" for size in tables) + " |")
     print("|---|" + "---|" * len(tables))
     for label, *_ in CALLS:
-        cells = [f"{table[label][0]:,} ({table[label][2]:.0f})" for table in tables.values()]
+        cells = [f"{table[label][0]:,}, {table[label][1]:,} ({table[label][2]:.0f})" for table in tables.values()]
         print(f"| {label} | " + " | ".join(cells) + " |")
 
 
