@@ -24,9 +24,14 @@ from ragsite.heartbeat import worker_is_alive
 
 ENOUGH_MEASURED = 0.9
 """The share of documents whose time can be told, from which on the others count as the average of those."""
+MOST_COUNTED = 10_000
+"""Of one owner's documents that wait; what is further than half of it from both ends of the line counts as there."""
+SAMPLED = 500
+"""Of one owner's documents that wait, those whose seconds are told one by one; the others take as long as they do."""
 COUNTED_ANEW = 5000
 """With more documents in work than these the count of the whole site is kept for a while: a second for each of them."""
 
+IS_OPEN = f"d.status IN ({', '.join(repr(str(status)) for status in Document.IN_WORK)})"
 OPEN = f"""
 SELECT d.id, d.owner_id, d.status, d.due_at, coalesce(d.lease_expires_at > statement_timestamp(), false) AS leased,
 CASE
@@ -45,24 +50,53 @@ FROM documents_document d LEFT JOIN unnest(
   %(types)s::text[], %(reading_base)s::float8[], %(reading_slope)s::float8[],
   %(passages_base)s::float8[], %(passages_slope)s::float8[]
 ) AS r(type, reading_base, reading_slope, passages_base, passages_slope) ON r.type = d.content_type
-WHERE d.status IN ({", ".join(f"'{status}'" for status in Document.IN_WORK)})
+WHERE {IS_OPEN}
 """  # noqa: S608  (constants)
 
+WAITING = f"{IS_OPEN} AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= statement_timestamp())"
+# Each owner's documents are counted in an index (document_claim_idx), and their seconds are those of the first of them:
+# what a request reads has a bound, however long the queue is. What is leased is found by document_lease_idx.
 LINES = f"""
-SELECT owner_id,
-  count(*) FILTER (WHERE NOT leased), count(seconds) FILTER (WHERE NOT leased), sum(seconds) FILTER (WHERE NOT leased),
-  count(*) FILTER (WHERE leased), count(seconds) FILTER (WHERE leased), sum(seconds) FILTER (WHERE leased),
-  min(seconds) FILTER (WHERE leased), max(seconds) FILTER (WHERE leased),
-  extract(epoch FROM min(due_at) FILTER (WHERE NOT leased))::float8
-FROM ({OPEN}) AS open GROUP BY owner_id
+WITH RECURSIVE owners (id) AS (
+  (SELECT d.owner_id FROM documents_document d WHERE {IS_OPEN} ORDER BY d.owner_id LIMIT 1)
+  UNION ALL SELECT (
+    SELECT d.owner_id FROM documents_document d WHERE {IS_OPEN} AND d.owner_id > owners.id ORDER BY d.owner_id LIMIT 1
+  ) FROM owners WHERE owners.id IS NOT NULL
+), leased AS MATERIALIZED (
+  SELECT owner_id, count(*) AS count, count(seconds) AS measured, sum(seconds) AS seconds,
+    min(seconds) AS quickest, max(seconds) AS slowest
+  FROM ({OPEN} AND d.lease_expires_at > statement_timestamp()) AS open GROUP BY owner_id
+)
+SELECT owners.id, waiting.count, waiting.count * first.measured / greatest(first.count, 1),
+  waiting.count * first.seconds / greatest(first.count, 1),
+  coalesce(leased.count, 0), coalesce(leased.measured, 0), leased.seconds, leased.quickest, leased.slowest, first.oldest
+FROM owners CROSS JOIN LATERAL (
+  SELECT count(*) FROM (
+    SELECT 1 FROM documents_document d WHERE d.owner_id = owners.id AND {WAITING} LIMIT %(most)s
+  ) AS counted
+) AS waiting CROSS JOIN LATERAL (
+  SELECT count(*), count(seconds) AS measured, sum(seconds) AS seconds,
+    extract(epoch FROM min(due_at))::float8 AS oldest
+  FROM ({OPEN} AND {WAITING} AND d.owner_id = owners.id ORDER BY d.due_at, d.id LIMIT %(sampled)s) AS open
+) AS first LEFT JOIN leased ON leased.owner_id = owners.id WHERE owners.id IS NOT NULL
 """  # noqa: S608
 
 PLACES = f"""
-SELECT id, status, leased, seconds, due_at, older, total - older - 1 FROM (
-  SELECT open.*, count(*) FILTER (WHERE NOT leased) OVER (ORDER BY due_at, id) - 1 AS older,
-    count(*) FILTER (WHERE NOT leased) OVER () AS total
-  FROM ({OPEN} AND d.owner_id = %(owner)s) AS open
-) AS placed WHERE id = ANY (%(ids)s::uuid[])
+WITH line AS MATERIALIZED (
+  SELECT id, row_number() OVER (ORDER BY due_at, id) - 1 AS older, NULL::bigint AS newer FROM (
+    SELECT d.due_at, d.id FROM documents_document d WHERE d.owner_id = %(owner)s AND {WAITING}
+    ORDER BY d.due_at, d.id LIMIT %(most)s / 2
+  ) AS first
+  UNION ALL
+  SELECT id, NULL, row_number() OVER (ORDER BY due_at DESC, id DESC) - 1 FROM (
+    SELECT d.due_at, d.id FROM documents_document d WHERE d.owner_id = %(owner)s AND {WAITING}
+    ORDER BY d.due_at DESC, d.id DESC LIMIT %(most)s / 2
+  ) AS last
+)
+SELECT open.id, status, leased, seconds, due_at, min(line.older), min(line.newer)
+FROM ({OPEN} AND d.owner_id = %(owner)s AND d.id = ANY (%(ids)s::uuid[])) AS open
+LEFT JOIN line ON line.id = open.id
+GROUP BY open.id, status, leased, seconds, due_at
 """  # noqa: S608
 
 
@@ -206,6 +240,8 @@ def _parameters(rates: Rates) -> dict[str, Any]:
     reading = [rates.reading(name) for name in types]
     passages = [rates.passages(name) for name in types]
     return {
+        "most": MOST_COUNTED,
+        "sampled": SAMPLED,
         "types": types,
         "reading_base": [line and line.base for line in reading],
         "reading_slope": [line and line.slope for line in reading],
@@ -243,13 +279,29 @@ def _in_line(outlook: Outlook, owner_id: int, ids: Sequence[UUID]) -> dict[UUID,
 
 
 def _forecast(
-    outlook: Outlook, owner_id: int, status: str, leased: bool, own: float | None, due: datetime, older: int, newer: int
+    outlook: Outlook,
+    owner_id: int,
+    status: str,
+    leased: bool,
+    own: float | None,
+    due: datetime,
+    older: int | None,
+    newer: int | None,
 ) -> Forecast:
     if leased:
         return Forecast(None if own is None else round(own, 1))
-    before = min(older + newer, 2 * min(older, newer) if status == Document.Status.UPLOADED else 2 * older)
-    ahead, begins = outlook.until_begun(owner_id, before)
+    ahead, begins = outlook.until_begun(owner_id, _before(outlook.of(owner_id).waiting.count, status, older, newer))
     if begins is None or own is None:
         return Forecast(None, ahead)
     backing_off = (due - timezone.now()).total_seconds()
     return Forecast(round(max(begins, backing_off) + own, 1), ahead)
+
+
+def _before(waiting: int, status: str, older: int | None, newer: int | None) -> int:
+    """How many of its owner's have their turn before a document; a place that is None is far from that end."""
+    far = MOST_COUNTED // 2
+    if older is None:
+        older = far if newer is None else max(0, waiting - newer - 1)
+    if newer is None:
+        newer = max(0, waiting - older - 1)
+    return min(older + newer, 2 * min(older, newer) if status == Document.Status.UPLOADED else 2 * older)

@@ -234,6 +234,19 @@ def test_a_long_queue_is_not_counted_anew_for_everyone(owner, measured, monkeypa
     assert len(queries) == 1  # the rates
 
 
+def test_of_a_long_line_a_part_is_read_and_the_rest_takes_as_long(owner, measured, monkeypatch):
+    monkeypatch.setattr("documents.queue.outlook.SAMPLED", 5)
+    monkeypatch.setattr("documents.queue.outlook.MOST_COUNTED", 20)
+    line = rows(owner, 30)
+    assert site_outlook().waiting.count == 20
+    assert site_outlook().remaining() == pytest.approx(20 * 20 / site_settings.PROCESSING_PLACES, rel=0.05)
+    found = forecasts(line)
+    ahead = [found[document.id].ahead for document in line]
+    assert ahead[:10] == [2 * place for place in range(10)]
+    assert ahead[10:20] == [18] * 10  # far from both ends
+    assert ahead[20:] == [2 * place for place in reversed(range(10))]
+
+
 def test_the_pages_tell_how_long_it_takes(owner, upload, measured, signed_in):
     document = upload(owner, "Some words.", "note.txt")
     client = signed_in(owner)

@@ -67,6 +67,23 @@ def test_no_plan_reads_more_than_it_shows(caller, call):
     assert problems(statements, call.limits) == []
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/v1/queue", "/library/", "/api/v1/documents?status=uploaded", "/library/progress/?id={document}"]
+)
+def test_a_long_queue_is_not_read_to_its_end(caller, monkeypatch, path):
+    monkeypatch.setattr("documents.queue.outlook.MOST_COUNTED", 100)
+    monkeypatch.setattr("documents.queue.outlook.SAMPLED", 20)
+    monkeypatch.setattr("documents.queue.outlook.COUNTED_ANEW", 1_000_000)
+    with transaction.atomic():
+        Document.objects.filter(status="processed").update(status="uploaded", processed_at=None)
+        with recorded(plans=True) as statements:
+            assert caller.send(Call("get", path)).status_code == 200
+        transaction.set_rollback(True)
+    queue = [statement for statement in statements if "lease_expires_at <=" in statement.sql]
+    assert queue
+    assert problems(queue, Limits(rows=20 * 120 + 300, buffers=5000)) == []
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_no_task_of_the_clock_looks_through_a_table(caller, name):
     module, _, function = name.rpartition(".")
