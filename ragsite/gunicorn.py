@@ -9,6 +9,7 @@ import signal
 from typing import Any
 
 from ragsite.embedded.kernel import die_with_parent
+from ragsite.stopping import drain_seconds, grace_seconds
 
 _descriptor = os.environ.get("RAGSITE_LISTEN_FD")
 _address = f"{os.environ.get('RAGSITE_HOST') or '127.0.0.1'}:{os.environ.get('RAGSITE_PORT') or 8000}"
@@ -19,7 +20,7 @@ workers = int(os.environ.get("RAGSITE_WEB_WORKERS") or 2)
 threads = int(os.environ.get("RAGSITE_WEB_THREADS") or 256)
 worker_connections = threads + 64  # near the threads: a full process leaves what comes then to the others
 preload_app = True  # imported once, shared by the workers' memory
-graceful_timeout = 5
+graceful_timeout = int(drain_seconds() + grace_seconds()) + 5  # ragsite.stopping; 5 to put away what is left
 timeout = 120  # of the worker's main thread; a request's thread may take longer
 keepalive = 15
 control_socket_disable = True  # it would be made in the home folder
@@ -32,7 +33,7 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """On SIGTERM running answers are stored as far as they have come, then what was measured of them."""
+    """On SIGTERM running answers are finished or stored as far as they have come, then what was measured of them."""
     from ragsite.metrics import process
     from ragsite.stopping import heed_sigterm
 

@@ -22,6 +22,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from ragsite import stopping
 from ragsite.heartbeat import alive_key, quick_redis
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,12 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """``{status: ok | degraded | unavailable, parts: {name: {ok, seconds, detail?}}}``; 503 when unavailable."""
+    """``{status: ok | degraded | unavailable, parts: {name: {ok, seconds, detail?}}}``; 503 when unavailable.
+
+    ``stopping``, with 503 too, while it still serves and waits for balancers to send it nobody any more.
+    """
+    if stopping.has_begun():
+        return JsonResponse({"status": "stopping", "parts": {}}, status=503)
     parts = ask(probes())
     ill = {name for name, part in parts.items() if not part["ok"]}
     status = "unavailable" if ill & REQUIRED else "degraded" if ill else "ok"

@@ -37,6 +37,8 @@ class Program:
     """What the kernel sends it when its parent dies."""
     kill_signal: signal.Signals = signal.SIGKILL
     """What it gets when it did not stop in time."""
+    grace_seconds: float = 0.0
+    """How much longer than others it may take to stop."""
     assume: Callable[[], None] | None = None
     """Changes who the process is, in the forked child."""
     prepare: Callable[[], None] | None = None
@@ -92,11 +94,20 @@ def python(
     needs: tuple[str, ...] | None = None,
     inherit: tuple[int, ...] = (),
     noise: tuple[str, ...] = (),
+    grace_seconds: float = 0.0,
 ) -> Program:
     """A program of this project, run by the interpreter that runs now."""
     # Many threads with few allocator arenas: each arena keeps what its threads have freed.
     all_environment = {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2", **(environment or {})}
-    return Program(name, (sys.executable, *arguments), all_environment, needs, inherit=inherit, noise=noise)
+    return Program(
+        name,
+        (sys.executable, *arguments),
+        all_environment,
+        needs,
+        inherit=inherit,
+        noise=noise,
+        grace_seconds=grace_seconds,
+    )
 
 
 def accepts(path: Path) -> bool:

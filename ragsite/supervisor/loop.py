@@ -151,7 +151,8 @@ class Supervisor:
             lambda child: child.program.kill_signal,
             lambda child: signal.SIGKILL,
         ]
-        for step, seconds in zip(insistence, (STOP_SECONDS, KILL_SECONDS, KILL_SECONDS), strict=True):
+        patience = STOP_SECONDS + max((child.program.grace_seconds for child in children), default=0.0)
+        for step, seconds in zip(insistence, (patience, KILL_SECONDS, KILL_SECONDS), strict=True):
             for child in children:
                 child.signal(step(child))
             if self._all_ended(children, seconds):

@@ -13,6 +13,7 @@ from ragsite.embedded.lock import InstanceLock
 from ragsite.embedded.program import Program, python
 from ragsite.embedded.services import engines, initialise, servers
 from ragsite.layout import Layout
+from ragsite.stopping import drain_seconds, grace_seconds
 from ragsite.supervisor.checks import already_running, listen, make_folders
 from ragsite.supervisor.child import Child
 from ragsite.supervisor.counting import forget_counts, make_room_for_counts
@@ -20,7 +21,8 @@ from ragsite.supervisor.loop import StopRequested, Supervisor
 from ragsite.supervisor.output import Output
 from ragsite.supervisor.probe import Probe, local_address
 
-STOP_ORDER = (("web", "upkeep", "worker", "encoder", "sandbox"), ("valkey",), ("postgres",))
+STOP_ORDER = (("web", "upkeep", "worker"), ("encoder", "sandbox"), ("valkey",), ("postgres",))
+"""The web processes may finish answers first, and need the encoder for that."""
 FAILED_STARTS = 3
 """A server that died as often at its start will not come up by trying again."""
 
@@ -158,8 +160,15 @@ def web_program(listener: socket.socket, report: int) -> Program:
         "RAGSITE_REPORT_FD": str(report),
         "RAGSITE_DATABASE_POOL": os.environ.get("RAGSITE_DATABASE_POOL") or "8",
     }
-    arguments = ("-m", "gunicorn", "--config", "python:ragsite.gunicorn", "ragsite.prepared_wsgi")
-    return python("web", *arguments, environment=environment, inherit=(listener.fileno(), report))
+    application = "ragsite.wsgi" if report is None else "ragsite.prepared_wsgi"
+    arguments = ("-m", "gunicorn", "--config", "python:ragsite.gunicorn", application)
+    return python(
+        "web",
+        *arguments,
+        environment=environment,
+        inherit=tuple(handed_on.values()),
+        grace_seconds=drain_seconds() + grace_seconds(),
+    )
 
 
 def worker_program() -> Program:

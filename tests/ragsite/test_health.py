@@ -10,7 +10,7 @@ import time
 import pytest
 from django.conf import settings as site_settings
 
-from ragsite import health
+from ragsite import health, stopping
 from ragsite.heartbeat import LASTS_SECONDS, alive_key, announce, quick_redis
 from ragsite.layout import PROJECT_DIR
 
@@ -128,6 +128,13 @@ def test_readyz_is_there_without_https_and_for_any_host(client, settings):
     assert client.get("/healthz", headers={"host": "10.0.0.7"}).status_code == 200
     assert client.get("/readyz", headers={"host": "10.0.0.7"}).status_code == 200
     assert client.post("/healthz").status_code == 405
+
+
+def test_a_process_that_is_to_stop_is_not_ready_and_lives(client, monkeypatch):
+    monkeypatch.setattr(stopping._begun, "is_set", lambda: True)
+    response = client.get("/readyz")
+    assert (response.status_code, response.json()["status"]) == (503, "stopping")
+    assert client.get("/healthz").status_code == 200
 
 
 def test_the_sign_of_life_ends_by_itself(worker):
