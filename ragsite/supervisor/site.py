@@ -160,13 +160,12 @@ def web_program(listener: socket.socket, report: int) -> Program:
         "RAGSITE_REPORT_FD": str(report),
         "RAGSITE_DATABASE_POOL": os.environ.get("RAGSITE_DATABASE_POOL") or "8",
     }
-    application = "ragsite.wsgi" if report is None else "ragsite.prepared_wsgi"
-    arguments = ("-m", "gunicorn", "--config", "python:ragsite.gunicorn", application)
+    arguments = ("-m", "gunicorn", "--config", "python:ragsite.gunicorn", "ragsite.prepared_wsgi")
     return python(
         "web",
         *arguments,
         environment=environment,
-        inherit=tuple(handed_on.values()),
+        inherit=(listener.fileno(), report),
         grace_seconds=drain_seconds() + grace_seconds(),
     )
 
