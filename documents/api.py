@@ -313,8 +313,10 @@ class BoxesView(OwnDocumentMixin, APIView):
 def _from_sandbox(ask: Any) -> Any:
     try:
         return ask()
-    except (NoSuchPage, FileNotFoundError) as error:
+    except NoSuchPage as error:
         raise Problem(404, "not_found", "This document has no such page, or its format has no pages.") from error
+    except FileNotFoundError as error:
+        raise Problem(404, "file_missing", "The file is gone from the storage. Upload it again.") from error
     except ExtractionRefused as error:
         raise Problem(422, error.code, error.detail) from error
     except SandboxUnavailable as error:

@@ -58,6 +58,8 @@ def download(document: Document, wanted: str) -> FileResponse:
 
 
 def _opened(name: str, start: int, end: int) -> Any:
+    if not name:
+        raise FileNotFoundError
     if hasattr(default_storage, "stream"):
         return default_storage.stream(name, start, end)
     file = default_storage.open(name)

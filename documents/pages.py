@@ -26,7 +26,8 @@ class NoSuchPage(LookupError):
 def page_picture(document: Document, number: int) -> bytes:
     """A page as WebP, drawn once and then kept beside the document's file.
 
-    Raises NoSuchPage, ExtractionRefused when the page cannot be drawn, SandboxUnavailable when nothing can be now.
+    Raises NoSuchPage, FileNotFoundError when the document's file is gone, ExtractionRefused when the page cannot be
+    drawn, SandboxUnavailable when nothing can be now.
     """
     _check(document, number)
     name = f"{document.owner_id}/{document.id}/pages/{number}-{PICTURE_WIDTH}.webp"
@@ -85,6 +86,8 @@ def _check(document: Document, number: int) -> None:
 
 
 def _with_file(document: Document, ask: "Callable[..., T]") -> T:
+    if not document.file:  # a row without the name of one: the storage would refuse it with another error
+        raise FileNotFoundError
     client = SandboxClient(settings.LAYOUT.sandbox_socket)
     with document.file.open() as file:
         return ask(client, file)

@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from pathlib import Path
 
 import pytest
 from django.core.files.storage import default_storage
@@ -75,3 +76,19 @@ def test_boxes_lie_on_the_page_where_the_words_are(document, api, owner):
     (box,) = api(owner).get(url).json()["boxes"]
     assert 0 < box["left"] < box["right"] < 1
     assert 0 < box["top"] < box["bottom"] < 0.2
+
+
+@pytest.mark.parametrize("fault", ["no name", "gone", "no bytes"])
+def test_without_its_file_a_page_is_told_to_be_missing(document, api, owner, fault):
+    if fault == "no name":
+        Document.objects.filter(id=document.id).update(file="")
+    elif fault == "gone":
+        default_storage.delete(document.file.name)
+    else:
+        Path(document.file.path).write_bytes(b"")
+    wanted = (422, "broken") if fault == "no bytes" else (404, "file_missing")
+    for path in ("pages/1", "pages/1/boxes?start=0&end=9"):
+        answer = api(owner).get(f"/api/v1/documents/{document.id}/{path}")
+        assert (answer.status_code, answer.json()["code"]) == wanted
+        assert answer.json()["detail"]
+    assert fault == "no bytes" or api(owner).get(f"/api/v1/documents/{document.id}/file").status_code == 404
