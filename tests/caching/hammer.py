@@ -41,6 +41,7 @@ def break_on_purpose(fault: str, gap: float, committed: Callable[[], None]) -> N
     """Leave out a part of the protocol.
 
     In any case writers note what they have committed at once, and wait before they go on: so that a window shows.
+    A shared bar also waits before the commit: meanwhile another writer is done, and takes it down.
     """
     from ragsite.caching import protocol, writing
 
@@ -54,7 +55,7 @@ def break_on_purpose(fault: str, gap: float, committed: Callable[[], None]) -> N
         present = "table.concat(stamps, ' ') .. '\\n' .. ARGV[2]"
         protocol.FILL = unchecked.replace("ARGV[1] .. ARGV[2]", present)
     if fault == "bars are shared":
-        protocol.bar = lambda _writer, *rest: bar("all", *rest)
+        protocol.bar = lambda _writer, *rest: (bar("all", *rest), time.sleep(random.random() * gap))[0]
         protocol.unbar = lambda _writer, *rest: late("all", *rest)
 
     def late(*args: Any) -> None:
@@ -74,6 +75,7 @@ class Hammer:
         self.done = folder / "done"
         self.violations: list[str] = []
         self.written = (0, 0)
+        self.began = time.monotonic()
         self.reads = 0
 
     def write(self) -> None:
@@ -110,11 +112,19 @@ class Hammer:
     def read(self) -> None:
         """As many as planned: values by themselves and many at once, and through the API with its ETags."""
         api = Api(self.plan["token"])
-        while self.reads < self.plan["reads"]:
+        while not self._is_done():
             ways = [self._one, self._one, self._one, self._many]
             if self.plan["api_every"] and self.reads % self.plan["api_every"] == 0:
                 self._over_http(api)
             random.choice(ways)()
+
+    def _is_done(self) -> bool:
+        """As many as planned, or where a part is left out until one of the readers has seen an older value."""
+        if not self.plan["fault"]:
+            return bool(self.reads >= self.plan["reads"])
+        if self.violations:
+            (self.done.with_name("seen")).touch()
+        return self.done.with_name("seen").exists() or time.monotonic() - self.began > self.plan["patience"]
 
     def _pick(self) -> int:
         return random.choices(range(len(self.plan["rows"])), self.plan["weights"])[0]

@@ -26,7 +26,7 @@ def hammer(folder: Path, owner: Any, reads: int, fault: str = "", **plan: Any) -
     rows = [Collection.objects.create(owner=owner, name=str(number), instructions="1") for number in range(ROWS)]
     _, token = ApiToken.issue(owner=owner, name="hammer")
     defaults = {"owner": owner.pk, "rows": [str(row.id) for row in rows], "token": token, "api_every": 7}
-    timing = {"pause": 0.01, "slow": 0.01, "gap": 0.01, "writers": WRITERS}
+    timing = {"pause": 0.01, "slow": 0.01, "gap": 0.01, "writers": WRITERS, "patience": 300}
     whole = defaults | timing | {"weights": [8, 4, 2, 1, 1], "fault": fault, "reads": reads // READERS + 1} | plan
     (folder / "plan.json").write_text(json.dumps(whole))
     writers = [start("write", number, folder) for number in range(WRITERS)]
@@ -75,4 +75,4 @@ def test_nor_is_one_of_a_hundred_thousand(owner, tmp_path):
     "fault", ["no bar", "told after the commit is forgotten", "fills are not refused", "bars are shared"]
 )
 def test_without_a_part_of_the_protocol_some_are(owner, tmp_path, fault):
-    assert hammer(tmp_path, owner, 8 * SMALL, fault)["violations"] > 0
+    assert hammer(tmp_path, owner, 0, fault)["violations"] > 0

@@ -11,6 +11,7 @@ from django.db.transaction import TransactionManagementError
 from ragsite import caching
 from ragsite.caching import FLOATS, JSON, PAGE, Dependency, Keyspace, changed, changing, epoch, protocol, reading
 from ragsite.caching.registry import LARGEST_VALUE
+from ragsite.caching.writing import announced
 from tests.caching.conftest import PURE, RAW, THING, VALUES
 
 
@@ -110,14 +111,21 @@ def test_while_something_is_barred_nothing_is_kept(number):
     assert (read(number), read(number), number.reads) == (1, 1, 3)
 
 
-def test_of_two_writers_the_first_to_be_done_does_not_free_the_other_ones_values(number):
-    known = epoch.view().epoch
-    protocol.bar("slow", known, [number.thing])
-    protocol.bar("quick", known, [number.thing])
-    protocol.unbar("quick", known, [number.thing])
-    seen = caching.look(VALUES, owner=number.row.owner_id, name="n")
-    assert seen.stamps is None
-    assert not caching.fill(seen, 1)
+@pytest.mark.parametrize("mechanism", ["on", "off"])
+def test_of_two_writers_the_first_to_be_done_does_not_free_the_other_ones_values(number, monkeypatch, mechanism):
+    if mechanism == "off":  # a bar that all writers share
+        bar, unbar = protocol.bar, protocol.unbar
+        monkeypatch.setattr(protocol, "bar", lambda _writer, *rest: bar("all", *rest))
+        monkeypatch.setattr(protocol, "unbar", lambda _writer, *rest: unbar("all", *rest))
+    slow = announced([number.thing])
+    slow.__enter__()
+    with announced([number.thing]):
+        pass  # a quick one
+    kept = caching.fill(caching.look(VALUES, owner=number.row.owner_id, name="n"), 1)
+    number.write(2)
+    found = read(number)
+    slow.__exit__(None, None, None)
+    assert (kept, found) == ((False, 2) if mechanism == "on" else (True, 1))
 
 
 def test_the_bar_of_a_writer_that_died_lapses_and_what_was_kept_before_is_gone(number, monkeypatch):
