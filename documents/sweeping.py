@@ -16,6 +16,7 @@ from documents.models import Document
 from documents.services import delete_files
 from documents.tus.receiving import sweep_expired
 from ragsite.api.uploads import was_left
+from ragsite.backup.holding import release_held
 
 GRACE = timedelta(hours=1)
 """An upload stores its file before its row: younger folders are left alone."""
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 def sweep_files() -> int:
     """Delete the folders of documents that have no row, and uploads that broke off. Returns how many went."""
+    held = release_held()
     folders = list(_folders())
     orphans = [orphan for owner, documents in folders for orphan in _orphans(owner, documents)]
     if len(orphans) > max(PLAUSIBLE, PLAUSIBLE_SHARE * sum(len(documents) for _, documents in folders)):
@@ -35,10 +37,10 @@ def sweep_files() -> int:
             "backup: nothing was removed. If they may go, remove them by hand.",
             len(orphans),
         )
-        return _sweep_uploads()
+        return held + _sweep_uploads()
     for owner_id, document_id in orphans:
         delete_files(owner_id, document_id)
-    return len(orphans) + _sweep_uploads()
+    return held + len(orphans) + _sweep_uploads()
 
 
 def _folders() -> Iterator[tuple[int, list[UUID]]]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from ragsite import redis_servers
 from ragsite.api.throttling import parse_rate
 from ragsite.language_models import LanguageModel
 
@@ -120,9 +121,8 @@ def _addresses() -> Iterator[CheckMessage]:
         yield Error("RAGSITE_URL has a path; the site cannot live below one.", hint="https://name", id="ragsite.E007")
     if not settings.DATABASES["default"]["NAME"]:
         yield Error("DATABASE_URL names no database.", hint="postgres://user:password@host/name", id="ragsite.E008")
-    for name in ("REDIS_URL", "CACHE_URL"):
-        if urlsplit(getattr(settings, name)).scheme not in {"redis", "rediss", "unix"}:
-            yield Error(f"{name} must start with redis://, rediss:// or unix://.", id="ragsite.E009")
+    for name in ("REDIS_URL", "CACHE_URL", "STREAMS_URL"):
+        yield from _redis_address(name, getattr(settings, name))
     if not urlsplit(settings.CELERY_BROKER_URL).scheme:
         yield Error("BROKER_URL is no address.", hint="redis://host:6379/0", id="ragsite.E009")
 
@@ -130,6 +130,16 @@ def _addresses() -> Iterator[CheckMessage]:
 def _is_http(value: str) -> bool:
     try:
         parts = urlsplit(value)
+def _redis_address(name: str, url: str) -> Iterator[CheckMessage]:
+    scheme = urlsplit(url).scheme
+    if scheme in redis_servers.CLUSTERS and name != "CACHE_URL":
+        hint = "Name a server of its own, or Sentinels, for streams and broker."
+        yield Error(f"{name} is a cluster: only the cache may be in one.", hint=hint, id="ragsite.E009")
+    elif scheme not in redis_servers.SINGLE | redis_servers.WATCHED | redis_servers.CLUSTERS:
+        text = f"{name} must start with redis://, rediss://, unix:// or redis+sentinel://."
+        yield Error(text, hint="docs/connections.md", id="ragsite.E009")
+
+
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number
         return False

@@ -7,7 +7,7 @@ each have a database and a Valkey number of their own.
 import os
 import tempfile
 
-_OTHERS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "CACHE_URL")
+_OTHERS = ("DATABASE_URL", "DATABASE_DIRECT_URL", "REDIS_URL", "BROKER_URL", "CACHE_URL", "STREAMS_URL")
 _PREFIXES = ("RAGSITE_", "EMBEDDING_", "LLM_", "RERANK_")
 _MINE = "RAGSITE_TEST_DATA_DIR"
 
@@ -23,7 +23,7 @@ from ragsite.settings import CELERY_BROKER_URL, LAYOUT  # noqa: E402
 
 _NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")) + 1
 REDIS_URL = LAYOUT.redis_url.replace("?db=0", f"?db={_NUMBER}")
-CACHE_URL = REDIS_URL
+CACHE_URL = STREAMS_URL = REDIS_URL
 CACHES["default"]["LOCATION"] = CACHE_URL  # noqa: F405
 CELERY_BROKER_URL = CELERY_BROKER_URL.replace("?virtual_host=0", f"?virtual_host={_NUMBER}")
 STATIC_ROOT.mkdir(exist_ok=True)  # noqa: F405  (whitenoise warns in every test otherwise)

@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 from chat.answers.events import Event
 from ragsite import lifeline
+from ragsite.redis_servers import connect
 
 STREAM_SECONDS = 15 * 60
 """How long a stream is kept after the last write to it."""
@@ -28,8 +29,8 @@ Entries = list[tuple[bytes, dict[bytes, bytes]]]
 @cache
 def redis() -> Redis:
     """This process's client: never waits long and never tries again, because answers go on without Valkey."""
-    return Redis.from_url(
-        settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), retries=0)
+    return connect(
+        settings.STREAMS_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), retries=0)
     )
 
 

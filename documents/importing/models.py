@@ -49,6 +49,8 @@ class Import(models.Model):
         FAILED = "failed"
 
     IN_WORK = (Status.WAITING, Status.RUNNING)
+    files_needed = Q(status__in=IN_WORK)
+    """Of others the archive is gone, and no backup looks for it."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="imports")

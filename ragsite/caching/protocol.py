@@ -12,9 +12,10 @@ evicts keys that have one first.
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 from django.conf import settings
@@ -23,6 +24,8 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError
 from redis.retry import Retry
+
+from ragsite.redis_servers import connect, is_cluster
 
 SECONDS = 0.5
 """A command that takes longer has failed: the rows are nearer."""
@@ -132,7 +135,7 @@ class Sight:
 @cache
 def redis() -> Redis:
     """This process's client. One more try where a connection was closed meanwhile, none where the server is slow."""
-    return Redis.from_url(
+    return connect(
         settings.CACHE_URL,
         socket_connect_timeout=SECONDS,
         socket_timeout=SECONDS,
@@ -151,16 +154,36 @@ def key(part: str) -> str:
     return made
 
 
+def _placed(name: str) -> str:
+    """In a cluster all keys of one script must lie together: those of one owner do (a name's second part)."""
+    if not is_cluster(settings.CACHE_URL):
+        return name
+    kind, place, *rest = name.split(":")
+    return ":".join((kind, f"{{{place}}}", *rest))
+
+
+def _by_place(things: Sequence[str]) -> Iterable[Sequence[str]]:
+    """The things that one script may name: all, but in a cluster those of one owner."""
+    if not is_cluster(settings.CACHE_URL):
+        return [things]
+    ordered = sorted(things, key=_owner_of)
+    return [list(together) for _, together in groupby(ordered, key=_owner_of)]
+
+
+def _owner_of(thing: str) -> str:
+    return thing.split(":")[1]
+
+
 def value_key(entry: str) -> str:
-    return key(f"value:{entry}")
+    return key(f"value:{_placed(entry)}" if entry else "value:")
 
 
 def stamp_keys(epoch: str, things: Sequence[str]) -> tuple[str, ...]:
-    return tuple(key(f"{kind}:{epoch}:{thing}") for thing in things for kind in ("stamp", "bar"))
+    return tuple(key(f"{kind}:{epoch}:{_placed(thing)}") for thing in things for kind in ("stamp", "bar"))
 
 
 def names(entry: str, epoch: str, things: Sequence[str]) -> Names:
-    return Names(value_key(entry), key(f"flight:{entry}"), stamp_keys(epoch, things))
+    return Names(value_key(entry), key(f"flight:{_placed(entry)}"), stamp_keys(epoch, things))
 
 
 def token() -> str:
@@ -192,12 +215,14 @@ def land(wanted: Names, flight: str) -> None:
 
 def bar(writer: str, epoch: str, things: Sequence[str]) -> None:
     """Make all values that are made of these things unreachable, and keep new ones away. Raises RedisError."""
-    _script(BAR)(keys=stamp_keys(epoch, things), args=[writer, BAR_SECONDS * 1000])
+    for together in _by_place(things):
+        _script(BAR)(keys=stamp_keys(epoch, together), args=[writer, BAR_SECONDS * 1000])
 
 
 def unbar(writer: str, epoch: str, things: Sequence[str]) -> None:
     """Raises RedisError; then the bars lapse by themselves."""
-    _script(UNBAR)(keys=stamp_keys(epoch, things), args=[writer, token(), STAMP_SECONDS * 1000])
+    for together in _by_place(things):
+        _script(UNBAR)(keys=stamp_keys(epoch, together), args=[writer, token(), STAMP_SECONDS * 1000])
 
 
 class Circuit:

@@ -52,7 +52,7 @@ def servers(layout: Layout, postgres_settings: Mapping[str, str] | None = None) 
     if not os.environ.get("DATABASE_URL"):
         server = PostgresServer(layout, postgres_settings or {})
         found.append(Service(server.program(), server.is_ready))
-    if not os.environ.get("REDIS_URL"):
+    if not os.environ.get("REDIS_URL") and not all(map(os.environ.get, ("BROKER_URL", "CACHE_URL", "STREAMS_URL"))):
         found.append(Service(valkey_program(layout), lambda: accepts(layout.valkey_socket)))
     return found
 
@@ -143,7 +143,7 @@ def _start_for_command(command: str, layout: Layout, stack: ExitStack) -> None:
     needed = servers(layout) + (engines(layout) if command in WITH_ENGINES else [])
     stack.enter_context(running(needed, layout.run_dir / "servers.log"))
     stack.callback(wait_for_users, layout)
-    if is_new and command not in {"migrate", "prepare"}:
+    if is_new and command not in {"migrate", "prepare", "restore"}:
         _migrate()
 
 
