@@ -127,9 +127,6 @@ def _addresses() -> Iterator[CheckMessage]:
         yield Error("BROKER_URL is no address.", hint="redis://host:6379/0", id="ragsite.E009")
 
 
-def _is_http(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
 def _redis_address(name: str, url: str) -> Iterator[CheckMessage]:
     scheme = urlsplit(url).scheme
     if scheme in redis_servers.CLUSTERS and name != "CACHE_URL":
@@ -140,6 +137,9 @@ def _redis_address(name: str, url: str) -> Iterator[CheckMessage]:
         yield Error(text, hint="docs/connections.md", id="ragsite.E009")
 
 
+def _is_http(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number
         return False
