@@ -202,6 +202,12 @@ class Document(models.Model):
                 condition=Q(status__in=["uploaded", "extracting", "chunking", "embedding"]),
                 name="document_claim_idx",
             ),
+            # The same for a worker that takes only large documents (documents.queue.kinds).
+            models.Index(
+                fields=["owner", "due_at", "id"],
+                condition=Q(status__in=["uploaded", "extracting", "chunking", "embedding"], size__gte=1 << 20),
+                name="document_bulk_idx",
+            ),
             # How many documents of each owner are being worked on: the claim's fairness.
             models.Index(
                 fields=["lease_expires_at", "owner"],

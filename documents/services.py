@@ -1,7 +1,9 @@
 """Writes of documents and collections: all that spans rows, files or the queue."""
 
+import contextlib
 import hashlib
 import logging
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from celery import current_app
 from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
@@ -18,19 +19,17 @@ from django.db.models.functions import Now
 
 from documents.caching import library_changed, names_changed
 from documents.models import Collection, Document, Membership
+from documents.queue.waking import wake_for, wake_for_all
 from documents.signals import documents_deleted
 from documents.sniffing import UnsupportedFormat, sniff
 from documents.versions import lock_versions, take_out
 from ragsite import tracing
-from ragsite.backup.holding import release_folder
-from ragsite.queues import messages_in
 
 if TYPE_CHECKING:
     from documents.querysets import DocumentQuerySet
     from ragsite.accounts.models import User
 
 logger = logging.getLogger(__name__)
-PROCESS_TASK = "processing.tasks.process_next"
 READ_SIZE = 1 << 20
 SNIFF_SIZE = 1 << 16
 MOST_RETRIED = 10_000
@@ -152,7 +151,7 @@ def _create_document(
             document.save(force_insert=True)
             names_changed(document.owner_id, [document.id])
             _insert_memberships(owner, [document.id], _locked(owner, collections))
-            transaction.on_commit(wake_worker)
+            transaction.on_commit(partial(wake_for, document))
     except (OperationalError, InterfaceError):
         raise  # it may have been committed: the file stays, and the sweep removes it if it was not
     except BaseException as error:
@@ -236,18 +235,6 @@ def delete_collection(*, collection: Collection) -> None:
         collection.delete()
 
 
-def wake_worker() -> None:
-    """Tell a worker that there is work, unless enough of such messages wait already.
-
-    The rows are the truth: when the broker is down, the next round of the upkeep finds them.
-    """
-    try:
-        if messages_in(settings.DOCUMENTS_QUEUE) < settings.PROCESSING_WAKE_LIMIT:
-            current_app.send_task(PROCESS_TASK, retry=False, expires=600)
-    except Exception as error:  # whatever the broker's driver raises: the upload is safe already
-        logger.warning("The broker cannot be reached (%s); the document waits for the next round.", error)
-
-
 def retry_documents(documents: "Iterable[Document]") -> int:
     """Try failed documents again, from the beginning. Returns how many were failed."""
     rows = Document.objects.filter(id__in=[document.id for document in documents])
@@ -288,8 +275,8 @@ def _restart(rows: "DocumentQuerySet", statuses: list[str]) -> int:
             processed_at=None,
             updated_at=Now(),
         )
-        for _ in range(min(count, settings.PROCESSING_WAKE_LIMIT)):
-            transaction.on_commit(wake_worker)
+        if count:
+            transaction.on_commit(wake_for_all)
     return count
 
 
@@ -323,5 +310,18 @@ def delete_rows(owner_id: int, documents: list[UUID]) -> None:
 
 
 def delete_files(owner_id: int, document_id: UUID) -> None:
-    """Remove the folder of a document: its file and what was made of it; after the backup, where one is being made."""
-    release_folder(f"{owner_id}/{document_id}")
+    """Remove the folder of a document: its file and what was made of it (page pictures)."""
+    folder = f"{owner_id}/{document_id}"
+    with contextlib.suppress(NotImplementedError):
+        shutil.rmtree(default_storage.path(folder), ignore_errors=True)
+        return
+    _delete_stored(folder)
+
+
+def _delete_stored(folder: str) -> None:
+    """The same for a storage without paths (S3)."""
+    folders, files = default_storage.listdir(folder)
+    for name in files:
+        default_storage.delete(f"{folder}/{name}")
+    for name in folders:
+        _delete_stored(f"{folder}/{name}")

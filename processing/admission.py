@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from documents.models import Document
 from processing.leases import claim_next
 from processing.places import places
+from processing.taking import queues_taken
 
 MOST_LARGE = 3
 """At once in one process: the sandbox reads four files at once."""
@@ -35,7 +36,7 @@ class Admission:
         with self._changed:
             if self._closed or len(self._in_work) >= places.number or any(map(_is_suspect, self._in_work.values())):
                 return None
-            document = claim_next(small_only=not self._has_place_for_large())
+            document = claim_next(small_only=not self._has_place_for_large(), queues=queues_taken())
             if document is not None:
                 self._in_work[document.attempt] = document
             return document

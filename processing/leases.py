@@ -10,11 +10,11 @@ import logging
 import random
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import Error as DatabaseProblem
@@ -25,18 +25,16 @@ from django.db.models.functions import Least, Now
 
 from documents.caching import library_changed
 from documents.models import Document
+from documents.queue.kinds import FREE, WORK, condition
+from ragsite.routes import DOCUMENT_QUEUES
+
+if TYPE_CHECKING:
+    from documents.querysets import DocumentQuerySet
 
 logger = logging.getLogger(__name__)
 
 MOST_COUNTED = 1000
 """Attempts and crashes are not counted further: an encoder may be away for weeks."""
-WORK = "status IN ('uploaded', 'extracting', 'chunking', 'embedding')"
-# The statement's time, not the transaction's: a claim must see what became due since the transaction began.
-FREE = (
-    f"{WORK} AND due_at <= statement_timestamp() "
-    "AND (lease_expires_at IS NULL OR lease_expires_at < statement_timestamp())"
-)
-
 # The owners with work by a loose scan over document_claim_idx; of each its next due rows, by document_claim_idx those
 # that wait longest, by document_status_idx those that came last and were never begun. First the owner with the fewest
 # leases, of those the one who was served longest ago: a newcomer does not wait behind the queues of others.
@@ -56,12 +54,13 @@ LEFT JOIN busy USING (owner_id)
 LEFT JOIN processing_turn turn USING (owner_id)
 CROSS JOIN LATERAL (
   (SELECT d.id, d.due_at, turn.newest_next IS TRUE AS later, 0 AS newness
-   FROM documents_document d WHERE d.owner_id = owners.owner_id AND {FREE} AND d.size < %(size)s
+   FROM documents_document d WHERE d.owner_id = owners.owner_id AND {FREE} AND {{kinds}} AND d.size < %(size)s
    ORDER BY d.due_at, d.id LIMIT 8)
   UNION ALL
   (SELECT d.id, d.due_at, false, row_number() OVER (ORDER BY d.uploaded_at DESC, d.id DESC)
    FROM documents_document d
-   WHERE turn.newest_next AND d.owner_id = owners.owner_id AND d.status = 'uploaded' AND {FREE} AND d.size < %(size)s
+   WHERE turn.newest_next AND d.owner_id = owners.owner_id AND d.status = 'uploaded' AND {FREE} AND {{kinds}}
+   AND d.size < %(size)s
    ORDER BY d.uploaded_at DESC, d.id DESC LIMIT 8)
 ) next
 ORDER BY coalesce(busy.leases, 0), turn.claimed_at NULLS FIRST, next.later, next.newness, next.due_at LIMIT 32
@@ -90,10 +89,11 @@ class LeaseLost(Exception):
     """The document was deleted, restarted or taken over: this attempt must stop, and has nothing to clean up."""
 
 
-def claim_next(*, small_only: bool = False) -> Document | None:
-    """Claim the next due document with a fresh attempt token; None when nothing is due."""
+def claim_next(*, small_only: bool = False, queues: Collection[str] = DOCUMENT_QUEUES) -> Document | None:
+    """Claim the next due document of these queues with a fresh attempt token; None when nothing is due."""
+    statement = CANDIDATES.format(kinds=condition(queues, "d"))
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(CANDIDATES, {"size": Document.LARGE_BYTES if small_only else ANY_SIZE})
+        cursor.execute(statement, {"size": Document.LARGE_BYTES if small_only else ANY_SIZE})
         candidates = [row[0] for row in cursor.fetchall()]
         cursor.execute(LOCKED, [candidates, candidates])
         row = cursor.fetchone()
@@ -142,6 +142,10 @@ class Lease:
         self._ended.set()
         self._thread.join()
 
+    def _row(self) -> "DocumentQuerySet":
+        """The document's, as long as the attempt is ours."""
+        return Document.objects.filter(owner=self.document.owner_id, id=self.document.id, attempt=self.token)
+
     def check(self) -> None:
         """Raises LeaseLost as soon as it is known."""
         if self._lost.is_set():
@@ -150,7 +154,7 @@ class Lease:
     def update(self, **values: Any) -> None:
         """Write to the document's row, if the attempt is still ours. Raises LeaseLost."""
         self.check()
-        rows = Document.objects.filter(id=self.document.id, attempt=self.token)
+        rows = self._row()
         with nullcontext() if values.keys() <= UNSEEN else transaction.atomic():
             if not rows.update(**values, updated_at=Now()):
                 self._lost.set()
@@ -165,8 +169,7 @@ class Lease:
     def writing(self) -> Iterator[None]:
         """A transaction in which the document's row is locked and the attempt is ours. Raises LeaseLost."""
         with transaction.atomic():
-            rows = Document.objects.select_for_update().filter(id=self.document.id, attempt=self.token)
-            if not rows.values_list("id").first():
+            if not self._row().select_for_update().values_list("id").first():
                 self._lost.set()
                 raise LeaseLost
             yield
@@ -187,9 +190,8 @@ class Lease:
             connection.close()
 
     def _renew_once(self) -> None:
-        rows = Document.objects.filter(id=self.document.id, attempt=self.token)
         try:
-            if not rows.update(lease_expires_at=_expiry()):
+            if not self._row().update(lease_expires_at=_expiry()):
                 self._lost.set()
         except DatabaseProblem as error:
             logger.warning("The lease of document %s could not be renewed: %s", self.document.id, error)

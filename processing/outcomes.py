@@ -49,6 +49,10 @@ class SliceEnded(Exception):
     """The document has had its share of a worker's time: others first, then it goes on."""
 
 
+class GivenOver(SliceEnded):
+    """The document is read and split: a worker for embedding goes on with it."""
+
+
 def fail(lease: Lease, error: Exception) -> None:
     """Write the failure to the document's row. Raises LeaseLost."""
     code = getattr(error, "code", "embedding_rejected")

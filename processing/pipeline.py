@@ -12,6 +12,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from documents.models import Document
+from documents.queue.kinds import claimable
+from documents.queue.waking import wake_worker
 from documents.replacing import take_over
 from documents.signals import document_processed
 from documents.vectors import model_names, register_model
@@ -20,7 +22,8 @@ from processing.chunking import chunk
 from processing.encoding import encoded_ahead
 from processing.leases import Lease, LeaseLost, logger
 from processing.measuring import Notes, Stint, note_beginning, note_processed
-from processing.outcomes import PASSING, ProcessingFailed, SliceEnded, fail, fail_unexpectedly, wait_or_fail
+from processing.outcomes import PASSING, GivenOver, ProcessingFailed, SliceEnded, fail, fail_unexpectedly, wait_or_fail
+from processing.taking import others_embed, queues_taken
 from processing.writing import (
     EmbeddingInput,
     batches,
@@ -34,6 +37,7 @@ from ragsite.embedding import encoder
 from ragsite.encoder.client import EncoderRejected, EncoderUnavailable, estimated_tokens
 from ragsite.extraction import Extraction, ExtractionRefused
 from ragsite.languages import detect
+from ragsite.routes import EMBED
 from ragsite.sandbox import Progress, SandboxClient
 
 Status = Document.Status
@@ -77,6 +81,9 @@ def _attempt(lease: Lease) -> None:
         fail(lease, error)
     except PASSING as error:
         wait_or_fail(lease, error)
+    except GivenOver:
+        lease.release(wait=0, reason="")
+        wake_worker(EMBED)
     except (SliceEnded, SoftTimeLimitExceeded):
         lease.release(wait=0, reason="")
     except LeaseLost:
@@ -223,12 +230,14 @@ def _embed(lease: Lease, notes: Notes, missing: list[EmbeddingInput] | None) -> 
         model = register_model(model_names()[0], encoder().dimensions)
         ends = time.monotonic() + SLICE_SECONDS
         inputs = missing_embeddings(lease.document, model) if missing is None else missing
+        if inputs and others_embed():
+            raise GivenOver
         chunks = lease.document.chunk_count
         left = len({entry.position for entry in inputs})
         for batch, vectors in encoded_ahead(batches(inputs, EMBED_BATCH)):
             stint.passages += len({entry.position for entry in batch})
             left -= len({entry.position for entry in batch})
             write_embeddings(lease, model, batch, vectors, progress=(chunks - left) / chunks)
-            if left and time.monotonic() > ends and Document.objects.claimable()[:1]:
+            if left and time.monotonic() > ends and claimable(queues_taken())[:1]:
                 raise SliceEnded
         drop_other_vectors(lease, model)

@@ -10,8 +10,9 @@ from django.db.models.functions import Now
 
 from documents.caching import library_changed
 from documents.models import Document, Embedding, EmbeddingModel
-from documents.services import wake_worker
+from documents.queue.waking import wake_worker
 from documents.vectors import forget_model, model_names
+from ragsite.routes import EMBED
 
 AT_ONCE = 20
 """Documents given to the workers in one round: an upload never waits for more."""
@@ -37,7 +38,7 @@ def renew_vectors() -> int:
             status=Document.Status.EMBEDDING, stage_progress=0, stage_started_at=Now(), due_at=Now(), updated_at=Now()
         )
     if count:
-        wake_worker()
+        wake_worker(EMBED)
     return count
 
 

@@ -15,8 +15,8 @@ from django.db import Error as DatabaseProblem
 from django.db import connection
 from django.utils import timezone
 
-from documents.models import Document
-from documents.services import wake_worker
+from documents.queue.kinds import claimable
+from processing.taking import queues_taken, wake_own
 from ragsite.service_level.models import Rollup
 from ragsite.service_level.sketch import Sketch
 from ragsite.service_level.targets import Indicator
@@ -73,7 +73,7 @@ class Rule:
 def read_signals() -> Signals:
     """Two short statements."""
     now = timezone.now()
-    due = Document.objects.claimable().order_by("due_at").values_list("due_at", flat=True).first()
+    due = claimable(queues_taken()).order_by("due_at").values_list("due_at", flat=True).first()
     added = Sketch()
     for rollup in Rollup.objects.filter(start__gte=now - ADDED_OVER, indicator=Indicator.ADDED):
         added.merge(rollup.sketch)
@@ -123,7 +123,7 @@ class LevelAutoscaler(Autoscaler):
         self._tell(n)
         self.pool.grow(n)
         for _ in range(n):
-            wake_worker()
+            wake_own()
 
     def _shrink(self, n: int) -> None:
         self._tell(-n)

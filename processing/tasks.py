@@ -7,13 +7,12 @@ from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from documents.models import Document
-from documents.services import wake_worker
+from documents.queue.waking import wake_for_all
 from processing import pipeline, renewal
 from processing.admission import admission
+from processing.taking import queues_served, wake_own
 from ragsite import languages
 from ragsite.metrics import process
 
@@ -24,8 +23,8 @@ logger = logging.getLogger(__name__)
 def process_next() -> None:
     """Process one due document, and wake a worker for the next."""
     try:
-        if pipeline.process_next() is not None and _waiting(1):
-            wake_worker()
+        if pipeline.process_next() is not None:
+            wake_own()
     except (OperationalError, InterfaceError) as error:
         _database_away(error)
 
@@ -33,13 +32,7 @@ def process_next() -> None:
 @shared_task(name="processing.tasks.wake_workers")
 def wake_workers() -> None:
     """The net below: what a lost message or a dead worker left lying is found here."""
-    try:
-        waiting = _waiting(settings.PROCESSING_WAKE_LIMIT)
-    except (OperationalError, InterfaceError) as error:
-        _database_away(error)
-        return
-    for _ in range(waiting):
-        wake_worker()
+    wake_for_all()
 
 
 @shared_task(name="processing.tasks.renew_vectors")
@@ -51,11 +44,6 @@ def renew_vectors() -> None:
         _database_away(error)
 
 
-def _waiting(most: int) -> int:
-    """How many documents are due, counted up to ``most``."""
-    return len(Document.objects.claimable().values_list("id")[:most])
-
-
 def _database_away(error: Exception) -> None:
     """Nothing is lost: leases expire, and the next round finds the rows."""
     logger.warning("The database is away: %s", str(error).strip().splitlines()[0])
@@ -65,7 +53,7 @@ def _database_away(error: Exception) -> None:
 @worker_ready.connect
 def load_early(sender: Any, **_: Any) -> None:
     """What the first document would wait for, in a thread of its own: the worker takes messages meanwhile."""
-    if settings.DOCUMENTS_QUEUE in sender.app.amqp.queues.consume_from:
+    if queues_served():
         Thread(target=languages.prepared, name="loading", daemon=True).start()
 
 

@@ -7,7 +7,7 @@ neither hangs the answer nor uses up the site's connections.
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as DeadlineExceeded
 from functools import cache, partial
@@ -22,7 +22,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ragsite import stopping
+from ragsite import routes, stopping
 from ragsite.heartbeat import alive_key, quick_redis
 
 logger = logging.getLogger(__name__)
@@ -80,8 +80,8 @@ def probes() -> dict[str, Probe]:
         "database": partial(database, "SELECT 1"),
         "migrations": partial(check_migrations, database),
         "cache": check_cache,
-        "worker": partial(check_worker, settings.DOCUMENTS_QUEUE),
-        "upkeep": partial(check_worker, settings.MAINTENANCE_QUEUE),
+        "worker": partial(check_workers, settings.DOCUMENT_QUEUES),
+        "upkeep": partial(check_workers, [routes.MAINTENANCE]),
         "encoder": check_encoder,
     }
 
@@ -151,10 +151,14 @@ def check_cache() -> None:
         redis.ping()
 
 
-def check_worker(queue: str) -> None:
+def check_workers(queues: Sequence[str]) -> None:
+    """That each queue has a worker; those of another queue may take its work too."""
     with quick_redis() as redis:
-        if not redis.exists(alive_key(queue)):
-            raise NotWell("no worker has reported in the last 30 seconds")
+        without = [queue for queue in queues if not redis.exists(*map(alive_key, routes.serving(queue)))]
+    if len(without) == len(queues):
+        raise NotWell("no worker has reported in the last 30 seconds")
+    if without:
+        raise NotWell(f"no worker of {', '.join(without)} has reported in the last 30 seconds")
 
 
 def check_encoder() -> None:

@@ -1,6 +1,7 @@
 """The workers' sign of life: for each queue a key in the cache's server that expires when no worker of it renews it."""
 
 import logging
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,11 +13,10 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
-from ragsite.redis_servers import connect
-
 
 INTERVAL_SECONDS = 10
 LASTS_SECONDS = 30
+LOOK_SECONDS = 5.0
 
 
 def alive_key(queue: str) -> str:
@@ -26,16 +26,29 @@ def alive_key(queue: str) -> str:
 
 def quick_redis() -> Redis:
     """A connection to the cache's server that never waits long and never tries again."""
-    return connect(settings.CACHE_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), retries=0))
+    return Redis.from_url(
+        settings.CACHE_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), retries=0)
+    )
 
 
-def worker_is_alive(queue: str) -> bool:
-    """Whether a worker of this queue was heard of lately; unknown counts as yes."""
+def worker_is_alive(*queues: str) -> bool:
+    """Whether a worker of one of these queues was heard of lately; unknown counts as yes."""
     try:
         with quick_redis() as redis:
-            return bool(redis.exists(alive_key(queue)))
+            return bool(redis.exists(*map(alive_key, queues)))
     except RedisError:
         return True
+
+
+_looked: dict[str, tuple[float, bool]] = {}
+
+
+def was_alive_lately(queue: str) -> bool:
+    """The same, asked for at most every few seconds: what is done at each claim must not ask each time."""
+    looked_at, alive = _looked.get(queue, (-LOOK_SECONDS, False))
+    if time.monotonic() - looked_at >= LOOK_SECONDS:
+        looked_at, alive = _looked[queue] = time.monotonic(), worker_is_alive(queue)
+    return alive
 
 
 class Heartbeat(bootsteps.StartStopStep):

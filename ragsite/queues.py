@@ -11,3 +11,8 @@ def messages_in(queue: str) -> int:
     """
     with current_app.connection_for_write() as connection, connection.channel() as channel:
         return channel.queue_declare(queue).message_count
+
+
+def served() -> frozenset[str]:
+    """The queues that this process takes messages from if it is a worker; all of them if it is none."""
+    return frozenset(current_app.amqp.queues.consume_from)

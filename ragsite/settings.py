@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ragsite import redis_servers
+from ragsite import routes
 from ragsite.databases import database_from_url
 from ragsite.environment import SettingsEnv, read_dotenv
 from ragsite.files import storage_from_url
@@ -53,7 +53,6 @@ X_FRAME_OPTIONS = "DENY"
 INSTALLED_APPS = [
     "ragsite.accounts",
     "ragsite.caching",
-    "ragsite.backup",
     "ragsite",
     "ragsite.service_level",
     "documents",
@@ -128,7 +127,6 @@ DATABASES = {"default": database_from_url(env("DATABASE_URL", default="") or LAY
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env("REDIS_URL", default="") or LAYOUT.redis_url
 CACHE_URL = env("CACHE_URL", default="") or REDIS_URL
-STREAMS_URL = env("STREAMS_URL", default="") or REDIS_URL
 CACHES = {
     "default": {
         "BACKEND": "ragsite.redis_cache.ForgivingRedisCache",
@@ -139,7 +137,6 @@ CACHES = {
             "IGNORE_EXCEPTIONS": True,
             "SOCKET_CONNECT_TIMEOUT": 1,
             "SOCKET_TIMEOUT": 2,
-            **redis_servers.cache_options(CACHE_URL),
         },
     }
 }
@@ -171,13 +168,15 @@ IMPORT_PORTS = [int(port) for port in env.list("RAGSITE_IMPORT_PORTS", default=[
 IMPORT_SECONDS = env.int("RAGSITE_IMPORT_SECONDS", default=120)
 
 # --- Work in the background -------------------------------------------------------------------------------------------
-CELERY_BROKER_URL, _broker_options = redis_servers.broker(env("BROKER_URL", default="") or REDIS_URL)
-# A long line of documents must not keep short tasks waiting: each queue has a worker of its own, and a worker to which
-# none is named takes both. What is not routed is short, or gets a queue of its own.
-DOCUMENTS_QUEUE, MAINTENANCE_QUEUE = "documents", "maintenance"
-CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {DOCUMENTS_QUEUE: {}, MAINTENANCE_QUEUE: {}}
-CELERY_TASK_DEFAULT_QUEUE = MAINTENANCE_QUEUE
-CELERY_TASK_ROUTES = {"processing.tasks.process_next": {"queue": DOCUMENTS_QUEUE}}
+CELERY_BROKER_URL = env("BROKER_URL", default="") or REDIS_URL
+if CELERY_BROKER_URL.startswith("unix://"):
+    CELERY_BROKER_URL = CELERY_BROKER_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+# Which task goes where, and how long it may take, stands in ragsite/routes.py (docs/queues.md).
+DOCUMENT_QUEUES = routes.DOCUMENT_QUEUES
+CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {queue: {} for queue in routes.QUEUES}
+CELERY_TASK_DEFAULT_QUEUE = routes.MAINTENANCE
+CELERY_TASK_ROUTES = {name: {"queue": route.queue} for name, route in routes.ROUTES.items()}
+CELERY_TASK_ANNOTATIONS = {name: route.limits for name, route in routes.ROUTES.items()}
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
@@ -190,13 +189,12 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "ragsite:broker:",
-    "visibility_timeout": 3600,
+    "visibility_timeout": routes.VISIBILITY_SECONDS,
     "socket_connect_timeout": 1,
     "socket_timeout": 15,
     "socket_keepalive": True,
     "health_check_interval": 10,
     "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
-    **_broker_options,
 }
 CELERY_TASK_TIME_LIMIT = 1800
 CELERY_TASK_SOFT_TIME_LIMIT = 1700

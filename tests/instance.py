@@ -20,8 +20,8 @@ PROCESSES = {
     "encoder": "ragsite.encoder",
     "sandbox": "processing.sandbox",
     "web": "-m gunicorn",
-    "worker": "--queues=documents",
-    "upkeep": "--queues=maintenance",
+    "worker": "--hostname=worker@",
+    "upkeep": "--hostname=upkeep@",
 }
 
 
@@ -95,7 +95,7 @@ def environment_for(folder: Path, port: int) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     mine = {"RAGSITE_DATA_DIR": str(folder), "RAGSITE_PORT": str(port), "RAGSITE_DOTENV": os.devnull}
     mine["HOME"] = str(folder.parent)
-    return {**kept, **mine, "DATABASE_URL": "", "REDIS_URL": "", "RAGSITE_WORKERS": "1"}
+    return {**kept, **mine, "DATABASE_URL": "", "DATABASE_REPLICA_URLS": "", "REDIS_URL": "", "RAGSITE_WORKERS": "1"}
 
 
 def free_port() -> int:

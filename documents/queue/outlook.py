@@ -220,7 +220,7 @@ def site_outlook() -> Outlook:
             cache.set("queue:lines", rows, count / COUNTED_ANEW)
     lines = {row[0]: _line(*row[1:]) for row in rows}
     idle = not any(line.in_work.count for line in lines.values())
-    return Outlook(lines, rates, stalled=bool(lines) and idle and not worker_is_alive(settings.DOCUMENTS_QUEUE))
+    return Outlook(lines, rates, stalled=bool(lines) and idle and not worker_is_alive(*settings.DOCUMENT_QUEUES))
 
 
 def _counted(rates: Rates) -> list[list[Any]]:

@@ -81,7 +81,7 @@ def _unfinished(document: Document) -> Why:
         return _in_work(document, forecast)
     if document.waiting_for:
         return _backing_off(document, forecast)
-    alive = outlook.in_work.count > 0 or worker_is_alive(settings.DOCUMENTS_QUEUE)
+    alive = outlook.in_work.count > 0 or worker_is_alive(*settings.DOCUMENT_QUEUES)
     if not alive:
         see = {"label": "See which parts of the site run", "method": "GET", "url": "/readyz"}
         return Why("no_worker", NOBODY_WORKS, document.due_at, forecast, "worker", action=see)

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from ragsite.caching import statistics
 from ragsite.heartbeat import alive_key, quick_redis
+from ragsite.routes import QUEUES, serving
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +107,8 @@ def database() -> Iterator[Metric]:
 
 
 def valkey() -> Iterator[Metric]:
-    queues = (settings.DOCUMENTS_QUEUE, settings.MAINTENANCE_QUEUE)
     with quick_redis() as redis:
-        alive = {queue: float(redis.exists(alive_key(queue))) for queue in queues}
+        alive = {queue: float(bool(redis.exists(*map(alive_key, serving(queue))))) for queue in QUEUES}
         used = float(redis.info("memory")["used_memory"])
     yield gauge("ragsite_workers_alive", "Whether a worker of the queue was heard of in 30 seconds.", alive, "queue")
     yield gauge("ragsite_cache_memory_bytes", "Memory of the cache's server.", used)

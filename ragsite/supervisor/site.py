@@ -13,6 +13,7 @@ from ragsite.embedded.lock import InstanceLock
 from ragsite.embedded.program import Program, python
 from ragsite.embedded.services import engines, initialise, servers
 from ragsite.layout import Layout
+from ragsite.routes import DOCUMENT_QUEUES, MAINTENANCE
 from ragsite.stopping import drain_seconds, grace_seconds
 from ragsite.supervisor.checks import already_running, listen, make_folders
 from ragsite.supervisor.child import Child
@@ -179,7 +180,8 @@ def worker_program() -> Program:
     most, least = os.environ.get("RAGSITE_WORKERS") or "4", os.environ.get("RAGSITE_LEAST_WORKERS") or "2"
     scale = f"--autoscale={most},{min(least, most, key=int)}"
     environment = {"CELERY_CUSTOM_WORKER_POOL": "processing.places:PlacedThreads"}
-    return _celery_worker("worker", "--queues=documents", "--pool=custom", scale, environment=environment)
+    queues = f"--queues={','.join(DOCUMENT_QUEUES)}"
+    return _celery_worker("worker", queues, "--pool=custom", scale, environment=environment)
 
 
 def upkeep_program() -> Program:
@@ -187,7 +189,7 @@ def upkeep_program() -> Program:
 
     As many threads as there are periodic tasks: those that take long once an hour leave room for the others.
     """
-    return _celery_worker("upkeep", "--queues=maintenance", "--pool=threads", "--concurrency=4", "--clock")
+    return _celery_worker("upkeep", f"--queues={MAINTENANCE}", "--pool=threads", "--concurrency=4", "--clock")
 
 
 def _celery_worker(name: str, *options: str, environment: Mapping[str, str] | None = None) -> Program:

@@ -34,12 +34,12 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def no_worker(settings) -> None:
     """A queue that no worker of this broker has ever taken from, whatever other tests do."""
-    settings.DOCUMENTS_QUEUE = f"documents-{uuid4()}"
+    settings.DOCUMENT_QUEUES = (f"documents-{uuid4()}",)
 
 
 @pytest.fixture
 def worker_alive(no_worker, settings) -> None:
-    announce([settings.DOCUMENTS_QUEUE])
+    announce(settings.DOCUMENT_QUEUES)
 
 
 @pytest.fixture

@@ -189,5 +189,5 @@ def worker_with_sandbox(sandbox: socket.socket, layout: Layout, folder: Path) ->
         "DATABASE_URL": url,
         "RAGSITE_DATA_DIR": str(folder),
     }
-    options = ["--queues=documents", "--pool=threads", "--concurrency=4"]
+    options = ["--queues=interactive,ingest-small", "--pool=threads", "--concurrency=4"]
     return subprocess.Popen([*command, *options], cwd=PROJECT_DIR, env=environment, stderr=subprocess.DEVNULL)

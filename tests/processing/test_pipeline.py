@@ -13,8 +13,10 @@ from django.utils import timezone
 
 from documents import services
 from documents.models import Chunk, Document, DocumentText, Embedding
+from documents.queue import waking
 from processing import leases, pipeline, tasks
 from processing.leases import Lease, LeaseLost, claim_next
+from ragsite.routes import INGEST_SMALL, INTERACTIVE
 from ragsite.sandbox import SandboxUnavailable
 
 MARKDOWN = "# Rivers\n\nThe Amazon flows through Peru.\n\n## Europe\n\nThe Danube flows through Vienna and Budapest.\n"
@@ -281,13 +283,13 @@ def test_a_broker_that_is_down_delays_nothing_but_the_waking(owner, upload, sett
     def refuse(*args, **kwargs):
         raise ConnectionError("no broker")
 
-    monkeypatch.setattr("documents.services.current_app.send_task", refuse)
+    monkeypatch.setattr("documents.queue.waking.current_app.send_task", refuse)
     document = upload(owner)
     assert document.status == "uploaded"
     woken = []
-    monkeypatch.setattr("processing.tasks.wake_worker", lambda: woken.append(1))
+    monkeypatch.setattr("documents.queue.waking.wake_worker", woken.append)
     tasks.wake_workers()
-    assert woken == [1]
+    assert set(woken) == {INTERACTIVE, INGEST_SMALL}
 
 
 def test_a_failed_transaction_while_chunks_are_written_leaves_the_old_ones(owner, processed, monkeypatch):
@@ -461,8 +463,8 @@ def test_a_connection_that_is_cut_in_the_middle_gives_the_document_back(
 
 def test_wakeful_messages_do_not_pile_up_while_no_worker_takes_them(monkeypatch, settings):
     sent = []
-    monkeypatch.setattr("documents.services.messages_in", lambda queue: len(sent))
-    monkeypatch.setattr("documents.services.current_app.send_task", lambda *args, **kwargs: sent.append(args))
+    monkeypatch.setattr("documents.queue.waking.messages_in", lambda queue: len(sent))
+    monkeypatch.setattr("documents.queue.waking.current_app.send_task", lambda *args, **kwargs: sent.append(args))
     for _ in range(100):
-        services.wake_worker()
+        waking.wake_worker(INGEST_SMALL)
     assert len(sent) == settings.PROCESSING_WAKE_LIMIT

@@ -33,7 +33,7 @@ def pool(settings, monkeypatch):
 def autoscaler(pool, monkeypatch):
     """Not by its clock: when the test says so, with the signals of the test."""
     monkeypatch.setattr(LevelAutoscaler, "_look_now_and_then", lambda self: None)
-    monkeypatch.setattr(scaling, "wake_worker", lambda: None)
+    monkeypatch.setattr(scaling, "wake_own", lambda: None)
     monkeypatch.setattr(scaling.connection, "close", lambda: None)
     return LevelAutoscaler(pool, 4, 2)
 
@@ -62,7 +62,7 @@ def test_the_autoscaler_keeps_within_its_bounds(autoscaler, monkeypatch):
 
 def test_new_places_wake_a_worker_each(autoscaler, monkeypatch):
     woken = []
-    monkeypatch.setattr(scaling, "wake_worker", lambda: woken.append(1))
+    monkeypatch.setattr(scaling, "wake_own", lambda: woken.append(1))
     monkeypatch.setattr(scaling, "read_signals", lambda: WAITING)
     autoscaler.look()
     autoscaler.maybe_scale()

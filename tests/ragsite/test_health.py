@@ -13,6 +13,7 @@ from django.conf import settings as site_settings
 from ragsite import health, stopping
 from ragsite.heartbeat import LASTS_SECONDS, alive_key, announce, quick_redis
 from ragsite.layout import PROJECT_DIR
+from ragsite.routes import DOCUMENT_QUEUES, EMBED, INGEST_BULK, INTERACTIVE, MAINTENANCE, QUEUES
 
 pytestmark = pytest.mark.django_db
 
@@ -20,10 +21,10 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def worker():
     """The signs of life of both kinds of worker."""
-    announce(["documents", "maintenance"])
+    announce(QUEUES)
     yield
     with quick_redis() as redis:
-        redis.delete(alive_key("documents"), alive_key("maintenance"))
+        redis.delete(*map(alive_key, QUEUES))
 
 
 @pytest.fixture
@@ -64,10 +65,10 @@ def test_a_missing_worker_degrades_and_does_not_fail(client, encoder):
     assert response.json()["parts"]["worker"]["ok"] is False
 
 
-@pytest.mark.parametrize(("queue", "part"), [("documents", "worker"), ("maintenance", "upkeep")])
-def test_each_kind_of_worker_is_missed(client, worker, encoder, queue, part):
+@pytest.mark.parametrize(("queues", "part"), [(DOCUMENT_QUEUES, "worker"), ([MAINTENANCE], "upkeep")])
+def test_each_kind_of_worker_is_missed(client, worker, encoder, queues, part):
     with quick_redis() as redis:
-        redis.delete(alive_key(queue))
+        redis.delete(*map(alive_key, queues))
     parts = client.get("/readyz").json()["parts"]
     assert [name for name, state in parts.items() if not state["ok"]] == [part]
 
@@ -130,6 +131,17 @@ def test_readyz_is_there_without_https_and_for_any_host(client, settings):
     assert client.post("/healthz").status_code == 405
 
 
+def test_a_queue_whose_documents_nobody_takes_is_named(client, worker, encoder):
+    """What is interactive or to be embedded, others take too."""
+    with quick_redis() as redis:
+        redis.delete(alive_key(INTERACTIVE), alive_key(EMBED))
+        assert client.get("/readyz").json()["parts"]["worker"]["ok"]
+        redis.delete(alive_key(INGEST_BULK))
+    told = client.get("/readyz").json()
+    assert told["parts"]["worker"]["detail"] == "no worker of ingest-bulk has reported in the last 30 seconds"
+    assert told["status"] == "degraded"
+
+
 def test_a_process_that_is_to_stop_is_not_ready_and_lives(client, monkeypatch):
     monkeypatch.setattr(stopping._begun, "is_set", lambda: True)
     response = client.get("/readyz")
@@ -139,27 +151,27 @@ def test_a_process_that_is_to_stop_is_not_ready_and_lives(client, monkeypatch):
 
 def test_the_sign_of_life_ends_by_itself(worker):
     with quick_redis() as redis:
-        assert 0 < redis.ttl(alive_key("documents")) <= LASTS_SECONDS
+        assert 0 < redis.ttl(alive_key("ingest-small")) <= LASTS_SECONDS
 
 
 def test_announcing_without_a_cache_is_no_error(settings):
     settings.CACHE_URL = "redis://127.0.0.1:9/0"
-    announce(["documents"])
+    announce(["ingest-small"])
 
 
 def test_a_real_worker_announces_itself_for_each_of_its_queues(tmp_path):
     with quick_redis() as redis:
-        redis.delete(alive_key("documents"), alive_key("maintenance"))
+        redis.delete(*map(alive_key, QUEUES))
         command = [sys.executable, "-m", "celery", "-A", "ragsite", "worker", "--pool=solo", "--without-gossip"]
         environment = {**os.environ, "REDIS_URL": site_settings.REDIS_URL}
         process = subprocess.Popen(command, cwd=PROJECT_DIR, env=environment, stderr=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + 60
-            while redis.exists(alive_key("documents"), alive_key("maintenance")) < 2:
+            while redis.exists(*map(alive_key, QUEUES)) < len(QUEUES):
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
-            redis.delete(alive_key("documents"), alive_key("maintenance"))
+            redis.delete(*map(alive_key, QUEUES))

@@ -15,25 +15,12 @@ from redis.exceptions import ConnectionError as BrokerAway
 from ragsite.heartbeat import alive_key, quick_redis
 from ragsite.layout import PROJECT_DIR
 from ragsite.queues import messages_in
+from ragsite.routes import INGEST_SMALL, MAINTENANCE, QUEUES
 from tests.instance import until
-
-DOCUMENTS, MAINTENANCE = site_settings.DOCUMENTS_QUEUE, site_settings.MAINTENANCE_QUEUE
 
 
 def queue_of(task: str) -> str:
     return current_app.amqp.router.route({}, task)["queue"].name
-
-
-def test_documents_have_a_queue_of_their_own_and_what_is_periodic_never_waits_in_it() -> None:
-    assert queue_of("processing.tasks.process_next") == DOCUMENTS
-    periodic = [entry["task"] for entry in site_settings.CELERY_BEAT_SCHEDULE.values()]
-    assert {queue_of(task) for task in periodic} == {MAINTENANCE}
-    current_app.loader.import_default_modules()
-    assert set(periodic) <= set(current_app.tasks)
-
-
-def test_a_worker_to_which_no_queue_is_named_takes_all() -> None:
-    assert set(current_app.amqp.queues.consume_from) == {DOCUMENTS, MAINTENANCE}
 
 
 @pytest.fixture
@@ -46,16 +33,16 @@ def empty_queues() -> Iterator[None]:
 
 def purge_queues() -> None:
     with current_app.connection_or_acquire() as broker, broker.channel() as channel:
-        for queue in (DOCUMENTS, MAINTENANCE):
+        for queue in QUEUES:
             channel.queue_purge(queue)
 
 
 def test_messages_that_wait_are_counted(empty_queues: None) -> None:
-    assert messages_in(DOCUMENTS) == 0
+    assert messages_in(INGEST_SMALL) == 0
     for _ in range(3):
         current_app.send_task("processing.tasks.process_next")
     current_app.send_task("processing.tasks.wake_workers")
-    assert messages_in(DOCUMENTS) == 3
+    assert messages_in(INGEST_SMALL) == 3
     assert messages_in(MAINTENANCE) == 1
 
 
@@ -71,13 +58,13 @@ def worker(*options: str) -> "subprocess.Popen[bytes]":
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_of_threads_announces_its_own_queue_and_keeps_no_database_connection(empty_queues: None) -> None:
     with quick_redis() as redis:
-        redis.delete(alive_key(DOCUMENTS), alive_key(MAINTENANCE))
+        redis.delete(*map(alive_key, QUEUES))
         process = worker("--queues=maintenance", "--pool=threads", "--concurrency=4")
         try:
             for _ in range(8):
                 current_app.send_task("chat.tasks.sweep_interrupted")
             assert until(lambda: redis.exists(alive_key(MAINTENANCE)))
-            assert not redis.exists(alive_key(DOCUMENTS))
+            assert not redis.exists(alive_key(INGEST_SMALL))
             assert until(lambda: messages_in(MAINTENANCE) == 0)
             assert until(lambda: connections() == 0)
         finally:
@@ -100,7 +87,7 @@ def test_a_broker_that_is_down_is_told_and_not_waited_for(monkeypatch: pytest.Mo
         app.conf.broker_transport_options = site_settings.CELERY_BROKER_TRANSPORT_OPTIONS
         monkeypatch.setattr("ragsite.queues.current_app", app)
         with pytest.raises(BrokerAway):
-            messages_in(DOCUMENTS)
+            messages_in(INGEST_SMALL)
 
 
 def test_a_clock_that_fails_ends_its_process_so_that_it_is_started_again() -> None:

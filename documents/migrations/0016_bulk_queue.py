@@ -1,0 +1,21 @@
+"""An index of the large documents that wait, for workers that take nothing else; small ones are not in it."""
+
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+from django.db.models import Q
+
+
+class Migration(migrations.Migration):
+    atomic = False  # a table that is written to all the time must not be locked meanwhile
+    dependencies = [("documents", "0015_effort_of_the_index")]
+
+    operations = [
+        AddIndexConcurrently(
+            model_name="document",
+            index=models.Index(
+                fields=["owner", "due_at", "id"],
+                condition=Q(status__in=["uploaded", "extracting", "chunking", "embedding"], size__gte=1048576),
+                name="document_bulk_idx",
+            ),
+        ),
+    ]
