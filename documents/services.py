@@ -1,9 +1,7 @@
 """Writes of documents and collections: all that spans rows, files or the queue."""
 
-import contextlib
 import hashlib
 import logging
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +22,7 @@ from documents.signals import documents_deleted
 from documents.sniffing import UnsupportedFormat, sniff
 from documents.versions import lock_versions, take_out
 from ragsite import tracing
+from ragsite.backup.holding import release_folder
 
 if TYPE_CHECKING:
     from documents.querysets import DocumentQuerySet
@@ -310,18 +309,5 @@ def delete_rows(owner_id: int, documents: list[UUID]) -> None:
 
 
 def delete_files(owner_id: int, document_id: UUID) -> None:
-    """Remove the folder of a document: its file and what was made of it (page pictures)."""
-    folder = f"{owner_id}/{document_id}"
-    with contextlib.suppress(NotImplementedError):
-        shutil.rmtree(default_storage.path(folder), ignore_errors=True)
-        return
-    _delete_stored(folder)
-
-
-def _delete_stored(folder: str) -> None:
-    """The same for a storage without paths (S3)."""
-    folders, files = default_storage.listdir(folder)
-    for name in files:
-        default_storage.delete(f"{folder}/{name}")
-    for name in folders:
-        _delete_stored(f"{folder}/{name}")
+    """Remove the folder of a document: its file and what was made of it; after the backup, where one is being made."""
+    release_folder(f"{owner_id}/{document_id}")

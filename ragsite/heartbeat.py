@@ -13,6 +13,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
+from ragsite.redis_servers import connect
+
 
 INTERVAL_SECONDS = 10
 LASTS_SECONDS = 30
@@ -26,9 +28,7 @@ def alive_key(queue: str) -> str:
 
 def quick_redis() -> Redis:
     """A connection to the cache's server that never waits long and never tries again."""
-    return Redis.from_url(
-        settings.CACHE_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), retries=0)
-    )
+    return connect(settings.CACHE_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), retries=0))
 
 
 def worker_is_alive(*queues: str) -> bool:

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ragsite import routes
+from ragsite import redis_servers, routes
 from ragsite.databases import database_from_url
 from ragsite.environment import SettingsEnv, read_dotenv
 from ragsite.files import storage_from_url
@@ -53,6 +53,7 @@ X_FRAME_OPTIONS = "DENY"
 INSTALLED_APPS = [
     "ragsite.accounts",
     "ragsite.caching",
+    "ragsite.backup",
     "ragsite",
     "ragsite.service_level",
     "documents",
@@ -127,6 +128,7 @@ DATABASES = {"default": database_from_url(env("DATABASE_URL", default="") or LAY
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env("REDIS_URL", default="") or LAYOUT.redis_url
 CACHE_URL = env("CACHE_URL", default="") or REDIS_URL
+STREAMS_URL = env("STREAMS_URL", default="") or REDIS_URL
 CACHES = {
     "default": {
         "BACKEND": "ragsite.redis_cache.ForgivingRedisCache",
@@ -137,6 +139,7 @@ CACHES = {
             "IGNORE_EXCEPTIONS": True,
             "SOCKET_CONNECT_TIMEOUT": 1,
             "SOCKET_TIMEOUT": 2,
+            **redis_servers.cache_options(CACHE_URL),
         },
     }
 }
@@ -168,9 +171,7 @@ IMPORT_PORTS = [int(port) for port in env.list("RAGSITE_IMPORT_PORTS", default=[
 IMPORT_SECONDS = env.int("RAGSITE_IMPORT_SECONDS", default=120)
 
 # --- Work in the background -------------------------------------------------------------------------------------------
-CELERY_BROKER_URL = env("BROKER_URL", default="") or REDIS_URL
-if CELERY_BROKER_URL.startswith("unix://"):
-    CELERY_BROKER_URL = CELERY_BROKER_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+CELERY_BROKER_URL, _broker_options = redis_servers.broker(env("BROKER_URL", default="") or REDIS_URL)
 # Which task goes where, and how long it may take, stands in ragsite/routes.py (docs/queues.md).
 DOCUMENT_QUEUES = routes.DOCUMENT_QUEUES
 CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {queue: {} for queue in routes.QUEUES}
@@ -195,6 +196,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_keepalive": True,
     "health_check_interval": 10,
     "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
+    **_broker_options,
 }
 CELERY_TASK_TIME_LIMIT = 1800
 CELERY_TASK_SOFT_TIME_LIMIT = 1700
