@@ -15,6 +15,7 @@ from documents.importing.models import Import
 from documents.models import Document
 from documents.services import delete_files
 from documents.tus.receiving import sweep_expired
+from ragsite import limits
 from ragsite.api.uploads import was_left
 from ragsite.backup.holding import release_held
 
@@ -39,6 +40,7 @@ def sweep_files() -> int:
         )
         return held + _sweep_uploads()
     for owner_id, document_id in orphans:
+        limits.check()
         delete_files(owner_id, document_id)
     return held + len(orphans) + _sweep_uploads()
 

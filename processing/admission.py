@@ -6,6 +6,7 @@ could take innocent ones along until they count as crashed themselves, so it is 
 """
 
 import threading
+from collections.abc import Collection
 from uuid import UUID
 
 from django.db.models.functions import Now
@@ -26,6 +27,7 @@ class Admission:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._in_work: dict[UUID | None, Document] = {}
+        self._threads: dict[UUID | None, int] = {}
         self._closed = False
         self.was_asked = False
         """Whether documents are worked on in this process: in a worker of processes they are in its children."""
@@ -39,11 +41,13 @@ class Admission:
             document = claim_next(small_only=not self._has_place_for_large(), queues=queues_taken())
             if document is not None:
                 self._in_work[document.attempt] = document
+                self._threads[document.attempt] = threading.get_ident()
             return document
 
     def leave(self, attempt: UUID | None) -> None:
         with self._changed:
             self._in_work.pop(attempt, None)
+            self._threads.pop(attempt, None)
             self._changed.notify_all()
 
     def wait_until_alone(self, document: Document) -> None:
@@ -52,12 +56,15 @@ class Admission:
             with self._changed:
                 self._changed.wait_for(lambda: not self._in_work.keys() - {document.attempt})
 
-    def close(self) -> None:
-        """Give everything back at once, to be gone on with by others: this process is told to stop."""
+    def close(self, hanging: Collection[int] = ()) -> None:
+        """Give everything back at once, to be gone on with by others: this process is told to stop.
+
+        Not what threads work on that hang: their leases run out, which counts as a crash.
+        """
         with self._changed:
             self._closed = True
-            documents = [document.id for document in self._in_work.values()]
-            attempts = list(self._in_work)
+            attempts = [attempt for attempt in self._in_work if self._threads.get(attempt) not in hanging]
+            documents = [self._in_work[attempt].id for attempt in attempts]
         rows = Document.objects.filter(id__in=documents, attempt__in=attempts)
         rows.update(attempt=None, lease_expires_at=None, due_at=Now(), updated_at=Now())
 

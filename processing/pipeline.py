@@ -32,7 +32,7 @@ from processing.writing import (
     write_chunks,
     write_embeddings,
 )
-from ragsite import origin, tracing
+from ragsite import limits, origin, tracing
 from ragsite.embedding import encoder
 from ragsite.encoder.client import EncoderRejected, EncoderUnavailable, estimated_tokens
 from ragsite.extraction import Extraction, ExtractionRefused
@@ -157,6 +157,7 @@ def _progress_writer(lease: Lease) -> Callable[[float], None]:
     def write(progress: float) -> None:
         nonlocal written
         lease.check()
+        limits.check()
         if time.monotonic() - written >= PROGRESS_SECONDS:
             lease.update(stage_progress=min(max(progress, 0), 1))
             written = time.monotonic()
@@ -238,6 +239,7 @@ def _embed(lease: Lease, notes: Notes, missing: list[EmbeddingInput] | None) -> 
             stint.passages += len({entry.position for entry in batch})
             left -= len({entry.position for entry in batch})
             write_embeddings(lease, model, batch, vectors, progress=(chunks - left) / chunks)
+            limits.check()
             if left and time.monotonic() > ends and claimable(queues_taken())[:1]:
                 raise SliceEnded
         drop_other_vectors(lease, model)

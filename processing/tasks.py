@@ -14,6 +14,7 @@ from processing import pipeline, renewal
 from processing.admission import admission
 from processing.taking import queues_served, wake_own
 from ragsite import languages
+from ragsite.limits import at_hard_limit
 from ragsite.metrics import process
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,9 @@ def load_early(sender: Any, **_: Any) -> None:
     """What the first document would wait for, in a thread of its own: the worker takes messages meanwhile."""
     if queues_served():
         Thread(target=languages.prepared, name="loading", daemon=True).start()
+
+
+at_hard_limit(admission.close)
 
 
 @worker_shutting_down.connect

@@ -3,7 +3,6 @@
 Knows nothing of Django or Celery: the settings and the supervisor read it.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 INTERACTIVE = "interactive"
@@ -59,13 +58,8 @@ def serving(queue: str) -> tuple[str, ...]:
 
 
 def named(queues: str) -> tuple[str, ...]:
-    """``ingest-small,embed`` → the queues; raises ValueError for one that there is not."""
-    found = tuple(name.strip() for name in queues.split(",") if name.strip())
-    return _known(found)
-
-
-def _known(found: Iterable[str]) -> tuple[str, ...]:
-    names = tuple(found)
-    if unknown := [name for name in names if name not in QUEUES] or not names:
-        raise ValueError(f"There is no queue {unknown}; there are {', '.join(QUEUES)}.")
+    """``ingest-small,embed`` → these queues of documents, all where none is named. Raises ValueError for another."""
+    names = tuple(name.strip() for name in queues.split(",") if name.strip()) or DOCUMENT_QUEUES
+    if unknown := sorted(set(names) - set(DOCUMENT_QUEUES)):
+        raise ValueError(f"{unknown[0]} is no queue of documents; there are {', '.join(DOCUMENT_QUEUES)}.")
     return names

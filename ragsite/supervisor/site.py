@@ -13,7 +13,7 @@ from ragsite.embedded.lock import InstanceLock
 from ragsite.embedded.program import Program, python
 from ragsite.embedded.services import engines, initialise, servers
 from ragsite.layout import Layout
-from ragsite.routes import DOCUMENT_QUEUES, MAINTENANCE
+from ragsite.routes import MAINTENANCE, named
 from ragsite.stopping import drain_seconds, grace_seconds
 from ragsite.supervisor.checks import already_running, listen, make_folders
 from ragsite.supervisor.child import Child
@@ -180,8 +180,16 @@ def worker_program() -> Program:
     most, least = os.environ.get("RAGSITE_WORKERS") or "4", os.environ.get("RAGSITE_LEAST_WORKERS") or "2"
     scale = f"--autoscale={most},{min(least, most, key=int)}"
     environment = {"CELERY_CUSTOM_WORKER_POOL": "processing.places:PlacedThreads"}
-    queues = f"--queues={','.join(DOCUMENT_QUEUES)}"
+    queues = f"--queues={','.join(_queues())}"
     return _celery_worker("worker", queues, "--pool=custom", scale, environment=environment)
+
+
+def _queues() -> tuple[str, ...]:
+    """The queues of documents that this machine's worker serves (docs/queues.md)."""
+    try:
+        return named(os.environ.get("RAGSITE_QUEUES") or "")
+    except ValueError as error:
+        raise CannotStart(f"RAGSITE_QUEUES: {error}") from error
 
 
 def upkeep_program() -> Program:

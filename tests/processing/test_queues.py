@@ -13,6 +13,7 @@ from documents.queue.kinds import FEW, claimable, queue_for, waiting
 from processing import pipeline, taking, tasks
 from processing.leases import claim_next
 from ragsite import heartbeat, routes
+from ragsite.embedded import CannotStart
 from ragsite.layout import PROJECT_DIR
 from ragsite.routes import DOCUMENT_QUEUES, EMBED, INGEST_BULK, INGEST_SMALL, INTERACTIVE, MAINTENANCE, QUEUES
 from ragsite.supervisor.site import upkeep_program, worker_program
@@ -51,6 +52,14 @@ def test_the_processes_of_one_machine_serve_every_queue_once(monkeypatch) -> Non
     queues = ",".join(word.removeprefix("--queues=") for word in served if word.startswith("--queues="))
     assert sorted(queues.split(",")) == sorted(QUEUES)
     assert set(current_app.amqp.queues.consume_from) == set(QUEUES)  # one to which no queue is named takes all
+
+
+def test_a_worker_may_be_started_for_some_queues(monkeypatch) -> None:
+    monkeypatch.setenv("RAGSITE_QUEUES", "ingest-bulk, embed")
+    assert "--queues=ingest-bulk,embed" in worker_program().argv
+    monkeypatch.setenv("RAGSITE_QUEUES", "ingest-bulk,documents")
+    with pytest.raises(CannotStart, match=r"RAGSITE_QUEUES: documents is no queue.*ingest-small"):
+        worker_program()
 
 
 def test_what_is_periodic_never_waits_behind_documents() -> None:
