@@ -243,7 +243,11 @@ class Citation(models.Model):
 
 
 class RetrievalTrace(models.Model):
-    """How an answer came to its passages; no list reads it."""
+    """How an answer came to its passages; no list reads it.
+
+    Partitioned by the week of the message, with which the message's id begins, so that old ones go with their
+    partition; its key in the database is (owner, message), and stands for an index on them.
+    """
 
     message = models.OneToOneField(
         Message, models.DO_NOTHING, primary_key=True, related_name="trace", db_constraint=False

@@ -214,6 +214,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 600},
     },
     "remove-expired": {"task": "ragsite.tasks.remove_expired", "schedule": 3600, "options": {"expires": 3600}},
+    "keep-partitions": {"task": "ragsite.tasks.keep_partitions", "schedule": 3600, "options": {"expires": 3600}},
 }
 PROCESSING_LEASE_SECONDS = env.int("RAGSITE_LEASE_SECONDS", default=30)
 PROCESSING_PLACES = env.int("RAGSITE_WORKERS", default=4)  # as in ragsite.supervisor.site
@@ -325,6 +326,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {"DocumentStatusEnum": "documents.models.Document.Status"},
 }
 IDEMPOTENCY_KEEP = timedelta(hours=24)
+
+TRACE_DAYS = env.int("RAGSITE_TRACE_DAYS", default=90)
+PARTITIONS_KEPT = {"chat_retrievaltrace": timedelta(days=TRACE_DAYS)} if TRACE_DAYS else {}
+"""How long rows of tables that are partitioned by time are kept; of others always."""
 
 # --- Pages ------------------------------------------------------------------------------------------------------------
 CONTENT_SECURITY_POLICY = {

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management import call_command
 
 from ragsite.accounts.models import IdempotencyKey
+from ragsite.partitioning import timed
 
 logger = logging.getLogger(__name__)
 
@@ -21,3 +22,10 @@ def remove_expired() -> None:
 
         forget_old()
     logger.info("removed %s idempotency keys", removed)
+
+
+@shared_task(time_limit=600, soft_time_limit=540)
+def keep_partitions() -> None:
+    """Make the partitions of the coming weeks, drop those of which all is old."""
+    for sentence in timed.upkeep():
+        logger.info("%s", sentence)

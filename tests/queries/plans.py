@@ -43,7 +43,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def table_of(node: dict[str, Any]) -> str:
     """Without the number of its partition."""
-    return re.sub(r"_p\d\d$", "", node.get("Relation Name", ""))
+    return re.sub(r"_(p\d\d+(_\d+)?|w\d{8}|before_\d{8}|default)$", "", node.get("Relation Name", ""))
 
 
 def rows_of(node: dict[str, Any]) -> int:
