@@ -55,7 +55,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--users", default="", help="one number, or several with commas: rising users")
     parser.add_argument("--seconds", type=float, help="of each step, after all visitors have come")
     parser.add_argument("--runs", type=int, default=1, help="how often, for the spread")
-    parser.add_argument("--cache", default="", help="answer cache: on, off or off,on; a column each")
+    parser.add_argument(
+        "--cache", default="", help="answer cache on or off, or no cache at all: none,off,on; a column each"
+    )
     parser.add_argument("--first", type=float, help="the model's milliseconds to the first token")
     parser.add_argument("--delay", type=float, help="its milliseconds between tokens")
     parser.add_argument("--tokens", type=int, help="its tokens an answer")

@@ -1,6 +1,7 @@
 """A whole run: the site and what it is asked, step after step, and what was found."""
 
 import math
+import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -88,6 +89,7 @@ def run(wish: Wish) -> tuple[Json, list[Step]]:
                 for asked, cache in _columns(wish, target):
                     told = f"{wish.profile.name}: {asked.system}, {users} users, answer cache {cache}, run {number}"
                     print(f"{told} …", flush=True)
+                    switch_caches(wish, asked, model, cache)
                     step = run_step(wish, asked, model, users, cache)
                     steps.append(step)
                     figures.append({"run": number, **summarise(step)})
@@ -95,7 +97,7 @@ def run(wish: Wish) -> tuple[Json, list[Step]]:
 
 
 def _columns(wish: Wish, target: Target) -> list[tuple[Target, str]]:
-    """Ours with the answer cache on or off, and the other system once, as it is."""
+    """Ours with the answer cache on or off, or no cache at all; and the other system once, as it is."""
     ours = [(target, cache) for cache in wish.caches]
     return [*ours, (wish.beside, "as it is")] if wish.beside else ours
 
@@ -110,8 +112,9 @@ def prepared(wish: Wish, model: MockModel) -> Iterator[tuple[Target, Probes | No
     folder = wish.scratch / "site"
     folder.mkdir(parents=True, exist_ok=True)
     site = new_site(folder, model)
+    target: Target | None = None
     with ExitStack() as stack:
-        stack.callback(lambda: site.end())  # whichever of the two is running
+        stack.callback(lambda: (target.site if target and target.site else site).end())  # whichever is running
         print("seeding …", flush=True)
         seed(site, wish.seeded)
         people = sign_in_all(site, wish.accounts)
@@ -127,6 +130,17 @@ def prepared(wish: Wish, model: MockModel) -> Iterator[tuple[Target, Probes | No
         if wish.probes:
             probes = probe(site, second, people["accounts"][0]["token"], common_questions(300, seed=2))
         yield target, probes
+
+
+def switch_caches(wish: Wish, target: Target, model: MockModel, cache: str) -> None:
+    """Start a site of our own anew where its caches are to be all off (``none``), or on again."""
+    wanted = "all" if cache == "none" else os.environ.get("RAGSITE_CACHES_OFF", "")
+    if target.site is None or target.settings.get("RAGSITE_CACHES_OFF", "") == wanted:
+        return
+    target.site.end()
+    target.site = new_site(wish.scratch / "site", model, RAGSITE_CACHES_OFF=wanted)
+    target.url = f"http://127.0.0.1:{target.site.port}"
+    target.settings = {**target.settings, "RAGSITE_CACHES_OFF": wanted}
 
 
 def run_step(wish: Wish, target: Target, model: MockModel, users: int, cache: str) -> Step:

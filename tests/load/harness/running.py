@@ -45,12 +45,12 @@ def passed_on() -> dict[str, str | None]:
     return {name: os.environ[name] for name in names}
 
 
-def new_site(folder: Path, model: MockModel) -> Instance:
+def new_site(folder: Path, model: MockModel, **settings: str) -> Instance:
     """A site of its own that asks the mock model, with its own defaults but for what the caller sets."""
     made = PROJECT_DIR / "var" / "models"
     if made.is_dir() and not (folder / "models").exists():
         (folder / "models").symlink_to(made.resolve())
-    site = _started(folder, model)
+    site = _started(folder, model, **settings)
     try:
         return site.wait_until_ready()
     except AssertionError:
@@ -58,13 +58,14 @@ def new_site(folder: Path, model: MockModel) -> Instance:
         raise
 
 
-def _started(folder: Path, model: MockModel) -> Instance:
-    settings: dict[str, str | None] = {"RAGSITE_WORKERS": None, "RAGSITE_THROTTLE": "off", **passed_on()}
+def _started(folder: Path, model: MockModel, **more: str) -> Instance:
+    settings: dict[str, str | None] = {"RAGSITE_WORKERS": None, "RAGSITE_THROTTLE": "off", **passed_on(), **more}
     return Instance(folder, *LEASH, **settings, LLM_BASE_URL=model.url, LLM_MODEL="mock")
 
 
 def seed(site: Instance, sizes: dict[str, int]) -> None:
-    done = site.manage("seed", *(f"--{name}={size}" for name, size in sizes.items()))
+    """With vectors, as a library has whose documents were processed."""
+    done = site.manage("seed", "--embeddings", *(f"--{name}={size}" for name, size in sizes.items()))
     if done.returncode:
         raise RuntimeError(f"the site could not be seeded:\n{done.stderr[-2000:]}")
 
