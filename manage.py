@@ -16,10 +16,10 @@ def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     asks_for_help = {"-h", "--help"} & set(sys.argv[1:])
     try:
-        if sys.argv[1:] == ["up"]:  # without Django, which the supervisor has no use for
+        if command == "up" and not asks_for_help:  # without Django, which the supervisor has no use for
             from ragsite.supervisor import up
 
-            sys.exit(up())
+            sys.exit(up(sys.argv[2:]))
         with services_for("help" if asks_for_help else command):
             from django.core.management import execute_from_command_line
 

@@ -36,6 +36,14 @@ def begin_measuring(**_: Any) -> None:
     process.begin()
 
 
+@worker_init.connect
+def tell_measurements(**_: Any) -> None:
+    """Where no web process of the machine can do it: in a container of its own."""
+    from ragsite.metrics import worker_port
+
+    worker_port.listen()
+
+
 @task_prerun.connect
 def name_task(task_id: str, **_: Any) -> None:
     """Log lines say which task they are of."""

@@ -42,10 +42,13 @@ def collect_static_files() -> None:
 
 
 def _static_fingerprint() -> str:
-    """Changes with the name, size and time of any static file, and with how they are stored."""
+    """Changes with the name, size and time of any static file, and with how they are stored.
+
+    Whole seconds: an image keeps no more of a file's time.
+    """
     digest = hashlib.sha256(repr(settings.STORAGES["staticfiles"]).encode())
     for finder in get_finders():
         for name, storage in finder.list([]):
             state = Path(storage.path(name)).stat()
-            digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+            digest.update(f"{name}\0{state.st_size}\0{int(state.st_mtime)}\n".encode())
     return digest.hexdigest()

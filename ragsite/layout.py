@@ -23,12 +23,14 @@ class Layout:
     """The folders and secrets below one data folder (``RAGSITE_DATA_DIR``)."""
 
     data_dir: Path
+    build_dir: Path | None = None
+    """Where what can be made again stands (``RAGSITE_BUILD_DIR``), if not in the data folder: an image brings it."""
 
     @classmethod
     def from_environment(cls) -> "Layout":
         """The layout of ``RAGSITE_DATA_DIR``, by default ``var/`` beside manage.py."""
-        configured = os.environ.get("RAGSITE_DATA_DIR") or "var"
-        return cls((PROJECT_DIR / configured).absolute())
+        data, built = os.environ.get("RAGSITE_DATA_DIR") or "var", os.environ.get("RAGSITE_BUILD_DIR")
+        return cls((PROJECT_DIR / data).absolute(), (PROJECT_DIR / built).absolute() if built else None)
 
     def create(self) -> None:
         """Make the folders, readable by their owner alone.
@@ -68,7 +70,11 @@ class Layout:
 
     @property
     def models_dir(self) -> Path:
-        return self.data_dir / "models"
+        return (self.build_dir or self.data_dir) / "models"
+
+    @property
+    def static_dir(self) -> Path:
+        return (self.build_dir or self.data_dir) / "static"
 
     @property
     def secrets_dir(self) -> Path:

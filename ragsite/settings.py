@@ -160,7 +160,7 @@ STORAGES = {
     },
 }
 STATIC_URL = "/static/"
-STATIC_ROOT = LAYOUT.data_dir / "static"
+STATIC_ROOT = LAYOUT.static_dir
 STATICFILES_DIRS = [PROJECT_DIR / "ragsite" / "static"]
 RAGSITE_MAX_UPLOAD_MB = env.int("RAGSITE_MAX_UPLOAD_MB", default=500)
 FILE_UPLOAD_HANDLERS = ["ragsite.api.uploads.BoundedUploadHandler"]
@@ -352,6 +352,7 @@ TIME_ZONE = "UTC"
 USE_I18N = USE_TZ = True
 LOG_FORMAT = env("RAGSITE_LOG_FORMAT", default="line")
 METRICS_TOKEN = env("RAGSITE_METRICS_TOKEN", default="")
+METRICS_PORT = env.int("RAGSITE_METRICS_PORT", default=0)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

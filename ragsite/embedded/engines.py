@@ -6,7 +6,7 @@ from ragsite.embedded.program import Program, python
 from ragsite.layout import Layout
 
 FOR_PIP = ("PIP_*", "*_proxy", "*_PROXY", "SSL_CERT_*", "REQUESTS_CA_BUNDLE")
-NEEDS_OF_ENCODER = ("EMBEDDING_MODEL", "RAGSITE_DATA_DIR", *FOR_PIP)
+NEEDS_OF_ENCODER = ("EMBEDDING_MODEL", "RAGSITE_BUILD_DIR", "RAGSITE_DATA_DIR", *FOR_PIP)
 """It fetches its model when that is missing. Not EMBEDDING_API_KEY: on its Unix socket it asks for none."""
 
 

@@ -140,8 +140,8 @@ def services_for(command: str) -> Iterator[None]:
 
 def _start_for_command(command: str, layout: Layout, stack: ExitStack) -> None:
     is_new = initialise(layout)
-    needed = servers(layout) + (engines(layout) if command in WITH_ENGINES else [])
-    stack.enter_context(running(needed, layout.run_dir / "servers.log"))
+    missing = [engine for engine in engines(layout) if command in WITH_ENGINES and not engine.is_ready()]
+    stack.enter_context(running(servers(layout) + missing, layout.run_dir / "servers.log"))
     stack.callback(wait_for_users, layout)
     if is_new and command not in {"migrate", "prepare", "restore"}:
         _migrate()

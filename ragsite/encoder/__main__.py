@@ -45,8 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ragsite.encoder", description="Serve an embedding model.")
     place = parser.add_mutually_exclusive_group(required=True)
     place.add_argument("--socket", type=Path, help="listen on this Unix socket, which only its owner may use")
-    place.add_argument("--port", type=int, help="listen on a loopback port, guarded by EMBEDDING_API_KEY")
-    parser.add_argument("--host", default="127.0.0.1", help="the loopback address of --port")
+    place.add_argument("--port", type=int, help="listen on a port, guarded by EMBEDDING_API_KEY")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address of --port; other than loopback with RAGSITE_ALLOW_HTTP=on"
+    )
     parser.add_argument("--model", default=os.environ.get("EMBEDDING_MODEL") or DEFAULT_MODEL, help=", ".join(MODELS))
     parser.add_argument("--models", type=Path, help="folder of the models (default: models/ of the data folder)")
     parser.add_argument("--threads", type=_positive, default=_cores(), help="texts at once (default: the cores)")
@@ -97,12 +99,19 @@ def _answers(path: Path) -> bool:
 
 
 def _listen_tcp(host: str, port: int, api_key: str) -> socket.socket:
-    if not ipaddress.ip_address(host).is_loopback:
-        raise CannotStart(f"{host} is not a loopback address; others must not reach the encoder.")
+    if not ipaddress.ip_address(host).is_loopback and not _trusts_network():
+        raise CannotStart(
+            f"{host} is not a loopback address: texts and the key would travel unencrypted. "
+            "RAGSITE_ALLOW_HTTP=on allows it in a network that is trusted."
+        )
     if not api_key:
-        raise CannotStart("a port needs EMBEDDING_API_KEY: every user of the machine can connect to it.")
+        raise CannotStart("a port needs EMBEDDING_API_KEY: others can connect to it.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def _trusts_network() -> bool:
+    return os.environ.get("RAGSITE_ALLOW_HTTP", "").lower() in {"on", "true", "1", "yes"}
 
 
 def _serve(model: str, folder: Path, threads: int, listener: socket.socket, api_key: str) -> None:

@@ -3,6 +3,14 @@
 Knows nothing of Django: what needs it (migrations, the first administrator) runs as `manage.py prepare`.
 """
 
-from ragsite.supervisor.site import up
+from collections.abc import Sequence
 
-__all__ = ["up"]
+from ragsite.supervisor.roles import ROLES, up_roles
+from ragsite.supervisor.site import up_all
+
+__all__ = ["ROLES", "up"]
+
+
+def up(roles: Sequence[str] = ()) -> int:
+    """The whole site, or the parts of it that are named."""
+    return up_roles(roles) if roles else up_all()

@@ -49,7 +49,7 @@ class Address:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
 
-def up() -> int:
+def up_all() -> int:
     """Run the site until Ctrl-C or SIGTERM. Raises CannotStart when it cannot be started."""
     layout, address = Layout.from_environment(), Address.from_environment()
     make_folders(layout)
@@ -154,19 +154,25 @@ def _has_failed_often(child: Child) -> bool:
     return child.failures >= FAILED_STARTS
 
 
-def web_program(listener: socket.socket, report: int) -> Program:
-    """gunicorn. Its threads share few database connections, or 100 people would need 100 of them."""
+def web_program(listener: socket.socket, report: int | None = None) -> Program:
+    """gunicorn. Its threads share few database connections, or 100 people would need 100 of them.
+
+    ``report`` is told when the site has been prepared; without it that is done elsewhere.
+    """
+    handed_on = {"RAGSITE_LISTEN_FD": listener.fileno()}
+    if report is not None:
+        handed_on["RAGSITE_REPORT_FD"] = report
     environment = {
-        "RAGSITE_LISTEN_FD": str(listener.fileno()),
-        "RAGSITE_REPORT_FD": str(report),
+        **{name: str(descriptor) for name, descriptor in handed_on.items()},
         "RAGSITE_DATABASE_POOL": os.environ.get("RAGSITE_DATABASE_POOL") or "8",
     }
-    arguments = ("-m", "gunicorn", "--config", "python:ragsite.gunicorn", "ragsite.prepared_wsgi")
+    application = "ragsite.wsgi" if report is None else "ragsite.prepared_wsgi"
+    arguments = ("-m", "gunicorn", "--config", "python:ragsite.gunicorn", application)
     return python(
         "web",
         *arguments,
         environment=environment,
-        inherit=(listener.fileno(), report),
+        inherit=tuple(handed_on.values()),
         grace_seconds=drain_seconds() + grace_seconds(),
     )
 

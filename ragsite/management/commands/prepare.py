@@ -19,10 +19,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--report", type=int, help="descriptor to tell about the end, as JSON")
+        parser.add_argument("--only-static", action="store_true", help="no database is asked: for building an image")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        migrate()
         collect_static_files()
+        if options["only_static"]:
+            return
+        migrate()
         administrator = ensure_first_administrator()
         if options["report"] is not None:
             os.write(options["report"], json.dumps(administrator or {}).encode() + b"\n")
