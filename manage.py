@@ -6,6 +6,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
+from ragsite.databases import go_direct
 from ragsite.embedded import CannotStart, services_for
 from ragsite.environment import read_dotenv
 
@@ -15,6 +16,7 @@ def main() -> None:
     read_dotenv()
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     asks_for_help = {"-h", "--help"} & set(sys.argv[1:])
+    go_direct(command)
     try:
         if command == "up" and not asks_for_help:  # without Django, which the supervisor has no use for
             from ragsite.supervisor import up

@@ -1,9 +1,21 @@
 """The database connection as Django wants it, from a URL."""
 
+import os
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+
+NEED_A_SESSION = {"backup", "dbshell", "migrate", "partitions", "prepare", "restore", "seed", "shard"}
+"""Commands that keep something in their session with the server (locks, settings) or have programs of PostgreSQL's do
+so: a pooler would give it to others."""
+
+
+def go_direct(command: str) -> None:
+    """Have this process use ``DATABASE_DIRECT_URL``, where there is one and the command needs it."""
+    if command in NEED_A_SESSION and os.environ.get("DATABASE_DIRECT_URL"):
+        os.environ["DATABASE_URL"] = os.environ["DATABASE_DIRECT_URL"]
 
 
 def database_from_url(url: str, pool_size: int) -> dict[str, Any]:

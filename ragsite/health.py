@@ -115,9 +115,7 @@ def _result(name: str, future: "Future[float]", started: float) -> dict[str, Any
 
 
 def _connection_parameters() -> dict[str, Any]:
-    parameters = connection.get_connection_params()
-    options = f"{parameters.get('options', '')} -c statement_timeout=2000"
-    return {**parameters, "connect_timeout": 2, "options": options.strip()}
+    return {**connection.get_connection_params(), "connect_timeout": 2}
 
 
 def query(parameters: dict[str, Any], sql: str) -> list[tuple[Any, ...]]:
@@ -125,6 +123,7 @@ def query(parameters: dict[str, Any], sql: str) -> list[tuple[Any, ...]]:
     database = psycopg2.connect(**parameters)
     try:
         with database.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 2000")  # not as an option of the connection: PgBouncer
             cursor.execute(sql)
             return list(cursor.fetchall())
     finally:

@@ -6,6 +6,8 @@
 ``rediss+…`` the data servers are spoken to by TLS.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,12 +16,44 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from django_redis.pool import ConnectionFactory
 from redis import Redis, RedisCluster
 from redis.cluster import ClusterNode
+from redis.exceptions import ConnectionError, RedisClusterException
 from redis.sentinel import Sentinel
 
 SINGLE = {"redis", "rediss", "unix"}
 WATCHED = {"redis+sentinel", "rediss+sentinel"}
 CLUSTERS = {"redis+cluster", "rediss+cluster"}
 PORTS = {"sentinel": 26379, "cluster": 6379}
+
+
+class Cluster(RedisCluster):
+    """redis-py's, whose own kind of error would pass by everybody who is prepared for the server's being away."""
+
+    def __init__(self, **options: Any) -> None:
+        with _as_connection_errors():
+            super().__init__(require_full_coverage=False, **options)
+
+    def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        with _as_connection_errors():
+            return super().execute_command(*args, **kwargs)
+
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:
+        made = super().pipeline(False)
+        execute = made.execute
+
+        def executed(raise_on_error: bool = True) -> Any:
+            with _as_connection_errors():
+                return execute(raise_on_error)
+
+        made.execute = executed
+        return made
+
+
+@contextmanager
+def _as_connection_errors() -> Iterator[None]:
+    try:
+        yield
+    except RedisClusterException as error:
+        raise ConnectionError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -73,7 +107,7 @@ def connect(url: str, **options: Any) -> Redis:
     servers = parsed(url)
     if scheme in CLUSTERS:
         nodes = [ClusterNode(host, port) for host, port in servers.hosts]
-        return RedisCluster(startup_nodes=nodes, **servers.access, **options)  # type: ignore[return-value]
+        return Cluster(startup_nodes=nodes, **servers.access, **options)  # type: ignore[return-value]
     sockets = {name: value for name, value in options.items() if name.startswith("socket_")}
     sentinels = Sentinel(servers.hosts, sentinel_kwargs={**sockets, **servers.sentinel_access})
     return sentinels.master_for(servers.service, db=servers.database, **servers.access, **options)

@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from django.db import connection
+from psycopg2.extensions import make_dsn
 
 from ragsite.embedded.postgres import BINARIES
 from ragsite.embedded.program import environment_without_secrets
 
-LIBPQ = {"dbname": "PGDATABASE", "database": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD"} | {
-    "host": "PGHOST",
-    "port": "PGPORT",
-}
 BLOCK = 1 << 20
 
 
@@ -32,11 +29,11 @@ def server_major() -> int:
         return int(cursor.fetchone()[0]) // 10_000
 
 
-def environment(parameters: dict[str, Any]) -> dict[str, str]:
-    """Connection parameters as libpq's variables: arguments can be read by every user of the machine."""
-    named = {LIBPQ.get(name, f"PG{name.upper()}"): str(value) for name, value in parameters.items() if value}
-    known = {name: value for name, value in named.items() if name not in {"PGCURSOR_FACTORY", "PGCLIENT_ENCODING"}}
-    return {**environment_without_secrets(), **known, "PGCLIENTENCODING": "UTF8", "LC_ALL": "C"}
+def _place(parameters: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """Where the database is, as libpq's programs read it; the password apart, where no user of the machine reads it."""
+    known = {name: value for name, value in parameters.items() if name not in {"cursor_factory", "password"} and value}
+    access = {"PGPASSWORD": str(parameters["password"])} if parameters.get("password") else {}
+    return f"--dbname={make_dsn(**known)}", {**environment_without_secrets(), **access, "LC_ALL": "C"}
 
 
 def program(name: str, server_major: int) -> str:
@@ -49,7 +46,8 @@ def dump(target: Path, parameters: dict[str, Any], server_major: int, snapshot: 
     """The database of a snapshot, in pg_dump's custom format; of the tables in ``empty`` no rows."""
     command = [program("pg_dump", server_major), "--format=custom", "--no-owner", "--no-privileges", "--no-comments"]
     command += [f"--snapshot={snapshot}", f"--file={target}", *(f"--exclude-table-data={table}" for table in empty)]
-    done = subprocess.run(command, env=environment(parameters), capture_output=True, check=False)
+    place, environment = _place(parameters)
+    done = subprocess.run([*command, place], env=environment, capture_output=True, check=False)
     if done.returncode:
         raise DatabaseToolFailed(f"pg_dump: {_last_lines(done.stderr.splitlines())}")
 
@@ -75,8 +73,9 @@ def restore(source: Path, parameters: dict[str, Any], server_major: int, checks:
 def _psql(parameters: dict[str, Any], server_major: int) -> Iterator[IO[bytes]]:
     """What psql reads; it stops at the first error. Raises DatabaseToolFailed at the end of the block."""
     command = [program("psql", server_major), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
+    place, environment = _place(parameters)
     pipe = subprocess.PIPE
-    with subprocess.Popen([*command, "--file=-"], env=environment(parameters), stdin=pipe, stderr=pipe) as psql:
+    with subprocess.Popen([*command, "--file=-", place], env=environment, stdin=pipe, stderr=pipe) as psql:
         said, stdin = _gathered(psql.stderr), cast(IO[bytes], psql.stdin)
         try:
             yield stdin

@@ -14,7 +14,6 @@ from django.test import override_settings
 from ragsite.layout import Layout
 
 
-
 @contextmanager
 def _database(name: str) -> Iterator[None]:
     """Django's connection leads to an empty database of this name while the block lasts."""

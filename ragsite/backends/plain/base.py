@@ -2,9 +2,10 @@
 
 from django.db.backends.postgresql import base
 
+from ragsite.backends.careful import ChangesCarefully
 from ragsite.backends.lost import TellsLostConnections
 from ragsite.caching.writing import TellsChanges
 
 
-class DatabaseWrapper(TellsChanges, TellsLostConnections, base.DatabaseWrapper):
+class DatabaseWrapper(ChangesCarefully, TellsChanges, TellsLostConnections, base.DatabaseWrapper):
     """Django's own."""

@@ -2,9 +2,10 @@
 
 from dj_db_conn_pool.backends.postgresql import base
 
+from ragsite.backends.careful import ChangesCarefully
 from ragsite.backends.lost import TellsLostConnections
 from ragsite.caching.writing import TellsChanges
 
 
-class DatabaseWrapper(TellsChanges, TellsLostConnections, base.DatabaseWrapper):
+class DatabaseWrapper(ChangesCarefully, TellsChanges, TellsLostConnections, base.DatabaseWrapper):
     """django-db-connection-pool's."""

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from typing import Any
 
 from django.core.management import call_command
@@ -10,6 +12,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from ragsite.first_start import collect_static_files, ensure_first_administrator
+from ragsite.layout import PROJECT_DIR
 
 
 class Command(BaseCommand):
@@ -37,4 +40,13 @@ def migrate() -> None:
     """Apply what is not applied; asking costs a query, where the command itself takes a second."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        _migrate()
+
+
+def _migrate() -> None:
+    """In a process of its own where this one speaks to a pooler: `manage.py` sends it to the server itself."""
+    if os.environ.get("DATABASE_DIRECT_URL", "") in {"", os.environ.get("DATABASE_URL")}:
         call_command("migrate", verbosity=1, interactive=False)
+        return
+    command = [sys.executable, str(PROJECT_DIR / "manage.py"), "migrate", "--noinput"]
+    subprocess.run(command, cwd=PROJECT_DIR, check=True)
