@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries fairness scaling load
+.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries fairness scaling load scale-test
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -61,12 +61,17 @@ scaling: $(VENV)/requirements-dev.stamp
 
 # Many people at once on a site of its own, with a stand-in for the model: docs/performance-testing-strategy.md.
 # PROFILE=chat|ingest|browse|mixed|burst|soak|disconnect|slow-model, USERS=100 or USERS=50,100,200 (rising, for the knee),
-# DURATION=60 seconds, RUNS=3 for the spread, CACHE=off,on for a column each, MORE="--page 8089 --data var/load-site".
+# DURATION=60 seconds, RUNS=3 for the spread, CACHE=none,off,on for a column each, MORE="--page 8089 --data var/load-site".
 PROFILE ?= mixed
 RUNS ?= 1
 load: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m tests.load.harness --profile $(PROFILE) --runs $(RUNS) $(if $(USERS),--users $(USERS)) \
 		$(if $(DURATION),--seconds $(DURATION)) $(if $(CACHE),--cache $(CACHE)) $(if $(FAILURES),--failures $(FAILURES)) $(MORE)
+
+# A site on several machines, all on this one: kills a part after the other under load, prints what was lost and how long
+# each recovery took (docs/rolling-restart.md). Needs haproxy and pgbouncer. ROLL=1 restarts all nodes in turn instead.
+scale-test: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.scale $(if $(ROLL),--roll) $(if $(VISITORS),--visitors $(VISITORS))
 
 lint: $(VENV)/requirements-dev.stamp
 	$(BIN)/ruff check .
