@@ -4,8 +4,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from documents.caching import CORPUS, NAMES
+from documents.caching import CORPUS, LIBRARY, NAMES
 from ragsite.caching import JSON, PAGE, Dependency, Keyspace, changed
+from ragsite.replicas.position import written
 
 CONVERSATIONS = Dependency(
     "conversations",
@@ -19,6 +20,9 @@ QUOTES = Dependency("quotes", ("owner",), "What many answers cite: a document de
 
 HOUR = timedelta(hours=1)
 
+# Each change of a conversation, its messages and what they cite tells CONVERSATIONS; names of documents tell LIBRARY.
+CHAT_WRITTEN = written("chat-written", "the owner's conversations, documents or collections", CONVERSATIONS, LIBRARY)
+
 CONVERSATION_LIST: Keyspace[bytes] = Keyspace(
     "conversation-list",
     {"owner": int, "url": str},
@@ -26,6 +30,7 @@ CONVERSATION_LIST: Keyspace[bytes] = Keyspace(
     HOUR,
     (CONVERSATIONS, NAMES),
     PAGE,
+    from_replica=CHAT_WRITTEN,
 )
 CONVERSATION_DETAIL: Keyspace[bytes] = Keyspace(
     "conversation-detail",
@@ -34,6 +39,7 @@ CONVERSATION_DETAIL: Keyspace[bytes] = Keyspace(
     HOUR,
     (CONVERSATION, QUOTES, NAMES),
     PAGE,
+    from_replica=CHAT_WRITTEN,
 )
 CONVERSATION_PAGE: Keyspace[bytes] = Keyspace(
     "conversation-page",
@@ -42,6 +48,7 @@ CONVERSATION_PAGE: Keyspace[bytes] = Keyspace(
     HOUR,
     (CONVERSATIONS, CONVERSATION, QUOTES, NAMES),
     PAGE,
+    from_replica=CHAT_WRITTEN,
 )
 ANSWERS: Keyspace[Any] = Keyspace(
     "answers",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragsite.caching import FLOATS, JSON, PAGE, Dependency, Keyspace, changed
+from ragsite.replicas.position import written
 
 LIBRARY = Dependency(
     "library",
@@ -28,6 +29,10 @@ CORPUS = Dependency(
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
+# Each change of a document, a collection, a text or a passage tells LIBRARY, or CORPUS where searches alone see it.
+LIBRARY_WRITTEN = written("library-written", "the owner's documents and collections", LIBRARY)
+CORPUS_WRITTEN = written("corpus-written", "the owner's passages and vectors", CORPUS)
+
 DOCUMENT_LIST: Keyspace[bytes] = Keyspace(
     "document-list",
     {"owner": int, "url": str},
@@ -35,6 +40,7 @@ DOCUMENT_LIST: Keyspace[bytes] = Keyspace(
     HOUR,
     (LIBRARY, NAMES),
     PAGE,
+    from_replica=LIBRARY_WRITTEN,
 )
 DOCUMENT_DETAIL: Keyspace[bytes] = Keyspace(
     "document-detail",
@@ -43,6 +49,7 @@ DOCUMENT_DETAIL: Keyspace[bytes] = Keyspace(
     HOUR,
     (DOCUMENT, DOCUMENTS),
     PAGE,
+    from_replica=LIBRARY_WRITTEN,
 )
 DOCUMENT_TEXT: Keyspace[bytes] = Keyspace(
     "document-text",
@@ -51,6 +58,7 @@ DOCUMENT_TEXT: Keyspace[bytes] = Keyspace(
     HOUR,
     (DOCUMENT, DOCUMENTS),
     PAGE,
+    from_replica=LIBRARY_WRITTEN,
 )
 COLLECTIONS: Keyspace[bytes] = Keyspace(
     "collection-list",
@@ -59,6 +67,7 @@ COLLECTIONS: Keyspace[bytes] = Keyspace(
     HOUR,
     (NAMES,),
     PAGE,
+    from_replica=LIBRARY_WRITTEN,
 )
 LIBRARY_PAGE: Keyspace[bytes] = Keyspace(
     "library-page",
@@ -67,6 +76,7 @@ LIBRARY_PAGE: Keyspace[bytes] = Keyspace(
     timedelta(minutes=1),
     (LIBRARY, NAMES),
     PAGE,
+    from_replica=LIBRARY_WRITTEN,
 )
 DOCUMENT_PAGE: Keyspace[bytes] = Keyspace(
     "document-page",
@@ -75,6 +85,7 @@ DOCUMENT_PAGE: Keyspace[bytes] = Keyspace(
     HOUR,
     (DOCUMENT, DOCUMENTS, NAMES),
     PAGE,
+    from_replica=LIBRARY_WRITTEN,
 )
 QUERY_VECTORS: Keyspace[NDArray[np.float32]] = Keyspace(
     "query-vectors",
@@ -91,6 +102,7 @@ RETRIEVAL: Keyspace[Any] = Keyspace(
     HOUR,
     (CORPUS,),
     JSON,
+    from_replica=CORPUS_WRITTEN,
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ragsite import redis_servers, routes
-from ragsite.databases import database_from_url
+from ragsite.databases import database_from_url, replicas_from_urls
 from ragsite.environment import SettingsEnv, read_dotenv
 from ragsite.files import storage_from_url
 from ragsite.language_models import named_models
@@ -125,6 +125,11 @@ TEMPLATES = [
 # --- Data -------------------------------------------------------------------------------------------------------------
 DATABASE_POOL = env.int("RAGSITE_DATABASE_POOL", default=0)
 DATABASES = {"default": database_from_url(env("DATABASE_URL", default="") or LAYOUT.database_url, DATABASE_POOL)}
+REPLICA_DATABASES = replicas_from_urls(env("DATABASE_REPLICA_URLS", default=""), DATABASES["default"], DATABASE_POOL)
+REPLICAS = list(REPLICA_DATABASES)
+if REPLICAS:
+    DATABASES |= REPLICA_DATABASES
+    DATABASE_ROUTERS = ["ragsite.replicas.routing.ReplicaRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env("REDIS_URL", default="") or LAYOUT.redis_url
 CACHE_URL = env("CACHE_URL", default="") or REDIS_URL

@@ -7,7 +7,15 @@ each have a database and a Valkey number of their own.
 import os
 import tempfile
 
-_OTHERS = ("DATABASE_URL", "DATABASE_DIRECT_URL", "REDIS_URL", "BROKER_URL", "CACHE_URL", "STREAMS_URL")
+_OTHERS = (
+    "DATABASE_URL",
+    "DATABASE_REPLICA_URLS",
+    "DATABASE_DIRECT_URL",
+    "REDIS_URL",
+    "BROKER_URL",
+    "CACHE_URL",
+    "STREAMS_URL",
+)
 _PREFIXES = ("RAGSITE_", "EMBEDDING_", "LLM_", "RERANK_")
 _MINE = "RAGSITE_TEST_DATA_DIR"
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import connection
+from ragsite.replicas import read_connection
 
 if TYPE_CHECKING:
     from documents.search.ranking import Hit
@@ -70,7 +70,7 @@ def _between(owner_id: int, gaps: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID
         "documents": [str(id_) for id_ in documents],
         "places": list(places),
     }
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         cursor.execute(CHARACTERS, parameters)
         return {(document, place): character for document, place, character in cursor.fetchall()}
 

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from django.db import connection
 from numpy.typing import NDArray
 
 from documents.places import heading_path, place
@@ -18,6 +17,7 @@ from documents.search.query import query_words
 from documents.search.terms import QuestionTerms, read_terms
 from documents.vectors import model_names, vector_literal
 from ragsite.embedding import encoder
+from ragsite.replicas import read_connection
 
 SPARE = 20
 """Hits that are looked at beyond those wanted, to take the place of near-duplicates,"""
@@ -94,7 +94,7 @@ def rank(
     scope: Scope, query: str, vector: NDArray[np.float32] | None, limit: int = 10, mode: Mode = Mode.FUSED
 ) -> list[Hit]:
     """The best chunks for a query whose vector, of shape (dimensions,), is there; without one, by words alone."""
-    with connection.cursor() as cursor:
+    with read_connection().cursor() as cursor:
         terms = read_terms(cursor, scope.owner_id, query_words(query) if mode is not Mode.MEANING else "")
         if terms is None:
             return []

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from django.conf import settings
-from django.db import connection
+
+from ragsite.replicas import read_connection
 
 if TYPE_CHECKING:
     from documents.search.ranking import Hit
@@ -32,7 +33,7 @@ def reranked(query: str, hits: Sequence["Hit"]) -> list["Hit"]:
     """The hits with the reranker's scores, best first; as they are when it does not answer in time."""
     if not hits:
         return []
-    if not connection.in_atomic_block:
+    if not (connection := read_connection()).in_atomic_block:
         connection.close()  # goes back to the pool: others may use it while the model computes
     try:
         scores = _scores(query, hits[:MOST_RERANKED])

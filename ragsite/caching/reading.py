@@ -3,16 +3,20 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import transaction
 
+from ragsite import replicas
 from ragsite.caching import epoch, protocol
 from ragsite.caching.counters import aged, counters
 from ragsite.caching.protocol import Names, RedisError, Sight, circuit
 from ragsite.caching.registry import LARGEST_VALUE, Keyspace
+from ragsite.replicas.doorkeeper import doorkeeper
 
 V = TypeVar("V")
 logger = logging.getLogger(__name__)
@@ -100,8 +104,13 @@ def get_or_compute(
     """The value, computed where there is none; of all who miss it at once, in any process, one computes.
 
     ``keep`` says whether a computed value may be kept. What ``compute`` raises is raised.
+
+    Where there are replicas of the database, what is asked for once is not kept, and may come from one of them.
     """
     names = _names(space, key)
+    if settings.REPLICAS and space.from_replica and not (space.enabled and doorkeeper.knows(space.entry(key))):
+        seen = _look(space, names, flight="")
+        return seen.value if seen.found else replicas.read(space.from_replica, key["owner"], compute)  # type: ignore[return-value]
     seen = _await_flight(space, names)
     if seen.found:
         return seen.value  # type: ignore[return-value]
@@ -125,7 +134,8 @@ def _await_flight(space: Keyspace[V], names: Names | None) -> Look[V]:
 def _computed(seen: Look[V], compute: Callable[[], V], keep: Callable[[V], bool]) -> V:
     started = time.monotonic()
     try:
-        value = compute()
+        with replicas.on_primary() if settings.REPLICAS else nullcontext():
+            value = compute()
         if seen.space.enabled:
             counters.add(seen.space.name, compute_seconds=time.monotonic() - started)
         if keep(value):

@@ -59,6 +59,9 @@ class Keyspace(Generic[V]):
     """Of the value: one that was written under another number is none."""
     flight: timedelta = timedelta(seconds=5)
     """How long others wait for the one who computes."""
+    from_replica: "Keyspace[Any] | None" = None
+    """One of ``ragsite.replicas.position.written``, if what is not kept may come from a replica."""
+    switchable: bool = True
 
     def __post_init__(self) -> None:
         if not set(self.key.values()) <= set(KEY_TYPES):
@@ -72,7 +75,7 @@ class Keyspace(Generic[V]):
     def enabled(self) -> bool:
         """Whether it is switched on (``RAGSITE_CACHES_OFF``)."""
         off = settings.CACHES_OFF
-        return self.name not in off and "all" not in off
+        return not self.switchable or (self.name not in off and "all" not in off)
 
     @property
     def pattern(self) -> str:

@@ -79,6 +79,12 @@ STAGE_SECONDS = Histogram(
 QUERY_SECONDS = Histogram("ragsite_query_seconds", "Statements to the database.", buckets=QUICK_BUCKETS,
                           registry=REGISTRY)  # fmt: skip
 SLOW_QUERIES = Counter("ragsite_slow_queries", "Statements of 100 ms and more.", ["statement"], registry=REGISTRY)
+READS = Counter(
+    "ragsite_replica_reads",
+    "Reads that a replica may serve, by the server; and why it was the primary.",
+    ["server", "why"],
+    registry=REGISTRY,
+)
 MODEL_CALLS = Counter("ragsite_model_calls", "Calls of language models.", ["model", "outcome"], registry=REGISTRY)
 MODEL_FIRST_TOKEN_SECONDS = Histogram(
     "ragsite_model_first_token_seconds", "Until a model's first token.", ["model"], buckets=CHAT_BUCKETS,
