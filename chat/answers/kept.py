@@ -64,7 +64,7 @@ def write_again(kept: dict[str, Any], writer: Writer) -> None:
 
 def remember(seen: Look[Any], draft: Draft) -> None:
     """Keep a whole answer, unless something that made it has changed since it was looked for."""
-    if draft.status != Message.Status.COMPLETE or not draft.text:
+    if seen.stamps is None or draft.status != Message.Status.COMPLETE or not draft.text:
         return
     citations = [{name: getattr(entry, name) for name in CITED} for entry in draft.citations]
     for entry, citation in zip(citations, draft.citations, strict=True):

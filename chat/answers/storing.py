@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.draft import Draft
-from chat.bodies import MAY_QUOTE, save_body, without_quotes
+from chat.bodies import MAY_QUOTE, body_of, without_quotes
 from chat.caching import conversation_changed
-from chat.models import Citation, Conversation, Message, RetrievalTrace
+from chat.models import Citation, Conversation, Message, MessageBody, RetrievalTrace
 from chat.representations import message_json
 
 logger = logging.getLogger(__name__)
@@ -60,22 +60,32 @@ def _store(message_id: UUID, owner_id: int, scope: dict[str, Any], draft: Draft)
     )
     if message is None:
         raise Gone
+    if message.status == Message.Status.INTERRUPTED:
+        _take_back(message)
     draft.note_time("total")
     _fill(message, draft)
     message.save(update_fields=FILLED)
     citations = verified_citations(owner_id, draft.citations)
     content = without_deleted(draft.text, draft.engine, draft.citations, citations)
-    save_body(message, content)
-    Citation.objects.filter(owner_id=owner_id, message_id=message_id).delete()
+    body_of(message, content).save(force_insert=True)
     Citation.objects.bulk_create(citations)
-    passages = [passage.as_json() for passage in draft.passages]
-    RetrievalTrace.objects.update_or_create(
-        message_id=message_id,
-        defaults={"owner_id": owner_id, "query": draft.query, "scope": scope, "passages": passages},
-    )
+    _trace(message, scope, draft).save(force_insert=True)
     Conversation.objects.filter(owner_id=owner_id, id=message.conversation_id).update(updated_at=timezone.now())
     conversation_changed(owner_id, message.conversation_id)
     return message_json(message, content, citations)
+
+
+def _take_back(message: Message) -> None:
+    """What the sweep has stored of an answer whose producer it took for dead."""
+    for model in (MessageBody, Citation, RetrievalTrace):
+        model.objects.filter(owner_id=message.owner_id, message_id=message.id).delete()
+
+
+def _trace(message: Message, scope: dict[str, Any], draft: Draft) -> RetrievalTrace:
+    passages = [passage.as_json() for passage in draft.passages]
+    return RetrievalTrace(
+        owner_id=message.owner_id, message_id=message.id, query=draft.query, scope=scope, passages=passages
+    )
 
 
 FILLED = (

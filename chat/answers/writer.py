@@ -106,6 +106,11 @@ class Writer:
         self._draft.finish_reason = self.finish_reason
 
     @property
+    def owner_id(self) -> int:
+        """Of the answer, and of all that it may rest on."""
+        return self._answer.owner_id
+
+    @property
     def text(self) -> str:
         """What readers have seen so far."""
         return self._draft.text

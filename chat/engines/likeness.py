@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragsite.embedding import encoder
-from ragsite.encoder.client import EncoderRejected, EncoderUnavailable, Vectors
+from ragsite.encoder.client import EncoderClient, EncoderRejected, EncoderUnavailable, Vectors
 
 MOST_KEPT = 4096
 """Vectors that a process remembers, 1.5 KB each: an answer points into few passages, again and again."""
@@ -22,11 +22,24 @@ def cosines(claim: str, sentences: Sequence[str]) -> NDArray[np.float32] | None:
     kept = _kept.setdefault(client, Kept())
     try:
         said = kept.vectors("passage", sentences, client.embed_sentences)
-        (claimed,) = kept.vectors("query", [claim], lambda texts: [client.embed_query(text) for text in texts])
     except (EncoderUnavailable, EncoderRejected):
         return None
-    alike: NDArray[np.float32] = np.stack(said) @ claimed
+    return cosines_of(claim, said)
+
+
+def cosines_of(claim: str, vectors: Sequence[Vectors]) -> NDArray[np.float32] | None:
+    """The same with the vectors of the sentences, each of shape (dimensions,)."""
+    client = encoder()
+    try:
+        (claimed,) = _kept.setdefault(client, Kept()).vectors("query", [claim], _one_by_one(client))
+    except (EncoderUnavailable, EncoderRejected):
+        return None
+    alike: NDArray[np.float32] = np.stack(vectors) @ claimed
     return alike
+
+
+def _one_by_one(client: EncoderClient) -> Callable[[Sequence[str]], Iterable[Vectors]]:
+    return lambda texts: [client.embed_query(text) for text in texts]
 
 
 class Kept:

@@ -1,12 +1,15 @@
 """From the markers in a model's text to citations."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from chat.answers.passages import Passage
 from chat.answers.writer import Writer
 from chat.engines.candidates import Candidate
-from chat.engines.likeness import cosines
+from chat.engines.likeness import cosines, cosines_of
 from chat.engines.reading import Reading, ReadPassage
 
 MARKER = re.compile(r"[\[【](\d{1,3}(?:\s*[,;]\s*\d{1,3})*)[\]】]")
@@ -103,8 +106,16 @@ def best_sentence(claim: str, passage: ReadPassage) -> Candidate:
     if found[0].words >= ENOUGH_WORDS or len(found) == 1 or not claim.strip():
         return found[0]
     near = found[:MOST_COMPARED]
-    alike = cosines(claim, [candidate.text for candidate in near])
+    alike = _alike(claim, near, passage)
     return near[int(alike.argmax())] if alike is not None else found[0]
+
+
+def _alike(claim: str, near: Sequence[Candidate], passage: ReadPassage) -> NDArray[np.float32] | None:
+    """Their cosines, by the vectors that were kept with the passage where it has them: none is computed then."""
+    kept = [sentence.vector for candidate in near if (sentence := passage.vector_of(candidate))]
+    if len(kept) == len(near):
+        return cosines_of(claim, kept)
+    return cosines(claim, [candidate.text for candidate in near])
 
 
 def in_code(before: str) -> bool:

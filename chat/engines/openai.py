@@ -16,7 +16,7 @@ from chat.engines.base import EngineError, Request
 from chat.engines.markers import MarkerReader
 from chat.engines.phrases import nothing_found
 from chat.engines.prompt import MARGIN, Prompt, Room, build_prompt, count_tokens
-from chat.engines.reading import Reading
+from chat.engines.reading import KeptVectors, Reading
 from chat.engines.server import context_tokens
 from chat.engines.support import assess
 from chat.engines.upstream import Watch, pool, watched
@@ -99,7 +99,7 @@ class OpenAIEngine:
             self._write(build_prompt(request, Room(size // 2, self._margin)), request, writer)
 
     def _write(self, prompt: Prompt, request: Request, writer: Writer) -> None:
-        reading = Reading()
+        reading = Reading(KeptVectors(writer.owner_id, list(prompt.passages.values())))
         markers = MarkerReader(prompt.passages, writer, reading)
         reply = Reply(markers, writer)
         try:

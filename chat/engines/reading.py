@@ -1,14 +1,26 @@
 """Passages as they are compared with claims: read once an answer, however many claims there are."""
 
+import logging
 import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
+from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.passages import Passage
 from chat.engines.candidates import Candidate, sentence_spans
 from chat.engines.words import covered, rarity, terms
+from documents.search.sentences import Chunk, SentenceVector, sentence_vectors
+
+logger = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"\d+(?:[.,'’\u00a0\u202f]\d+)*")
 Words = frozenset[str]
+Vectors = Callable[[Passage], Sequence[SentenceVector]]
+"""The vectors of a passage's sentences, as far as they are kept."""
+
+
+def _none_kept(_passage: Passage) -> Sequence[SentenceVector]:
+    return ()
 
 
 def words_in(text: str, language: str) -> Words:
@@ -21,12 +33,34 @@ def numbers_in(text: str) -> Words:
     return frozenset(re.sub(r"\D", "", found) for found in NUMBER.findall(text))
 
 
+class KeptVectors:
+    """Those that an owner's library keeps of some passages: read together, when the first are wanted."""
+
+    def __init__(self, owner_id: int, passages: Sequence[Passage]) -> None:
+        self._owner_id = owner_id
+        self._chunks = [(passage.hit.document_id, passage.hit.position) for passage in passages]
+
+    def __call__(self, passage: Passage) -> Sequence[SentenceVector]:
+        return self._found.get((passage.hit.document_id, passage.hit.position), ())
+
+    @cached_property
+    def _found(self) -> Mapping[Chunk, Sequence[SentenceVector]]:
+        try:
+            return sentence_vectors(self._owner_id, self._chunks)
+        except DATABASE_AWAY as error:
+            logger.warning("sentences are embedded anew, the database is down: %s", type(error).__name__)
+            return {}
+        finally:
+            release_connection()
+
+
 class ReadPassage:
     """A passage with its words, in any language's stems, and its sentences."""
 
-    def __init__(self, passage: Passage) -> None:
+    def __init__(self, passage: Passage, vectors: Vectors = _none_kept) -> None:
         self.passage = passage
         self.language = passage.language
+        self._vectors = vectors
         self._words: dict[str, Words] = {}
 
     def words(self, language: str) -> Words:
@@ -60,6 +94,15 @@ class ReadPassage:
             for (start, end, _), bag in zip(self.sentences, bags, strict=True)
         ]
 
+    def vector_of(self, sentence: Candidate) -> SentenceVector | None:
+        """The kept vector that stands for most of a sentence; it may stand for short neighbours too."""
+        best = max(self._kept, key=lambda kept: _overlap(kept, sentence), default=None)
+        return best if best and _overlap(best, sentence) > 0 else None
+
+    @cached_property
+    def _kept(self) -> Sequence[SentenceVector]:
+        return self._vectors(self.passage)
+
     @property
     def _text_with_context(self) -> str:
         hit = self.passage.hit
@@ -69,9 +112,14 @@ class ReadPassage:
 class Reading:
     """The passages that were read for one answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, vectors: Vectors = _none_kept) -> None:
         self._read: dict[int, ReadPassage] = {}
+        self._vectors = vectors
 
     def of(self, passage: Passage) -> ReadPassage:
         """By its number."""
-        return self._read.setdefault(passage.number, ReadPassage(passage))
+        return self._read.setdefault(passage.number, ReadPassage(passage, self._vectors))
+
+
+def _overlap(kept: SentenceVector, sentence: Candidate) -> int:
+    return min(kept.end, sentence.end) - max(kept.start, sentence.start)

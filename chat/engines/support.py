@@ -139,11 +139,13 @@ def _is_supported(claim: Claim, sources: Mapping[int, Passage], passages: Sequen
 
 def supports(passages: Sequence[ReadPassage], claim: str) -> bool:
     """Whether the passages together say what the claim does."""
-    if not numbers_in(claim) <= _union(passage.numbers for passage in passages):
+    numbers = numbers_in(claim)
+    if numbers and not numbers <= _union(passage.numbers for passage in passages):
         return False
     asked_in = question_language(claim)
     languages = {passage.language for passage in passages}
-    if asked_in in languages and not names_in(claim, asked_in) <= _union(p.words(asked_in) for p in passages):
+    names = names_in(claim, asked_in) if asked_in in languages else frozenset()
+    if names and not names <= _union(passage.words(asked_in) for passage in passages):
         return False
     wanted = {language: words_in(claim, language) for language in languages}
     share = max((shared_words(wanted[passage.language], passage) for passage in passages), default=0.0)

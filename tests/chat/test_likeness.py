@@ -1,12 +1,16 @@
 """Vectors of sentences are computed once a process, and not kept for ever."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from chat.engines import likeness
 from chat.engines.likeness import Kept, cosines
+from chat.engines.markers import best_sentence
+from chat.engines.reading import ReadPassage
+from documents.search.sentences import SentenceVector
 from ragsite.encoder.client import EncoderUnavailable
 from tests.fakes import FakeEncoder
 
@@ -54,3 +58,34 @@ def test_cosines_are_those_of_the_encoder_and_none_without_it(
     monkeypatch.setattr(fake_encoder, "embed_query", away)
     assert cosines("Is it long?", sentences) is not None  # remembered
     assert cosines("Another one", sentences) is None
+
+
+class Refusing:
+    """An encoder that embeds no sentence."""
+
+    def embed_query(self, text: str) -> np.ndarray:
+        return np.array([0.0, 1.0], np.float32)
+
+
+def read_passage(*kept: SentenceVector) -> ReadPassage:
+    passage = SimpleNamespace(text=TEXT, language="en", hit=SimpleNamespace(start=100, text=TEXT, kind="paragraph"))
+    return ReadPassage(passage, lambda _passage: kept)
+
+
+TEXT = "Ships carry coal on it. Many people live beside it."
+
+
+def test_the_sentence_that_a_claim_means_is_found_by_the_vectors_kept_with_the_passage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refusing = Refusing()
+    monkeypatch.setattr(likeness, "encoder", lambda: refusing)
+    first = SentenceVector(100, 123, np.array([1.0, 0.0], np.float32))
+    second = SentenceVector(124, 151, np.array([0.0, 1.0], np.float32))
+    best = best_sentence("Das Ufer ist bewohnt", read_passage(first, second))
+    assert best.text == "Many people live beside it."
+
+
+def test_without_all_of_them_the_sentences_are_embedded(fake_encoder: FakeEncoder) -> None:
+    best = best_sentence("coal ships", read_passage(SentenceVector(100, 110, np.zeros(2, np.float32))))
+    assert best.text == "Ships carry coal on it."

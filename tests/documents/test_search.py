@@ -13,6 +13,7 @@ from documents.models import Chunk, Collection, Embedding, EmbeddingModel, Membe
 from documents.search import Mode, Scope, highlights, ranking, search, statement
 from documents.search.neighbours import MOST_JOINED, joined
 from documents.search.sample import COUNTS
+from documents.search.sentences import sentence_vectors
 from documents.search.terms import READ, read_terms
 from documents.search_results import result
 from documents.serializers import ResultSerializer
@@ -291,3 +292,14 @@ def test_neighbours_of_different_blocks_stay_apart(owner, library, other):
     gap = other.pop("gap", 0)
     apart = replace(following, start=following.start + gap, end=following.end + gap, **other)
     assert joined(owner.pk, [apart, hit], 10) == [apart, hit]
+
+
+def test_the_vectors_of_a_chunks_sentences_are_the_owners_alone(owner, stranger, processed, fake_encoder):
+    text = "# Cities\n\nVienna lies on the Danube in Austria, near Bratislava. Berlin lies on the Spree in Germany.\n"
+    document = processed(owner, text, "cities.md")
+    chunk = (document.id, 0)
+    found = sentence_vectors(owner.pk, [chunk])[chunk]
+    assert [text[sentence.start : sentence.end] for sentence in found][-1] == "Berlin lies on the Spree in Germany."
+    assert all(np.linalg.norm(sentence.vector) == pytest.approx(1, abs=0.01) for sentence in found)
+    assert not sentence_vectors(stranger.pk, [chunk])
+    assert not sentence_vectors(owner.pk, [])
