@@ -40,10 +40,15 @@ def mine() -> str:
 def has_ended(mark: str) -> bool:
     """Whether the process with this mark is known to be gone. Of other machines nothing is known."""
     folder = settings.LAYOUT.lifelines_dir
-    place, _, name = mark.partition(":")
-    if not name or mark == _mine.get(os.getpid()) or place != _place(folder):
+    name = mark.partition(":")[2]
+    if not name or mark == _mine.get(os.getpid()) or not is_of_here(mark):
         return False  # to look at one's own file would end the lock on it
     return _is_free(folder / name)
+
+
+def is_of_here(mark: str) -> bool:
+    """Whether ``has_ended`` can tell of this process."""
+    return mark.partition(":")[0] == _place(settings.LAYOUT.lifelines_dir)
 
 
 def _begin(folder: Path) -> str:

@@ -25,7 +25,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from sqlalchemy.exc import TimeoutError as PoolTimeout  # of django-db-connection-pool
 
-from ragsite import lifeline
+from ragsite import lifeline, signs
 from ragsite.accounts.callers import caller
 from ragsite.accounts.models import IdempotencyKey
 from ragsite.api.problems import Problem
@@ -127,6 +127,7 @@ def claim(request: Request, key: str) -> tuple[IdempotencyKey, bool]:
     """The key's row, and whether this request is the one to do the work. Raises Problem 400, 409 or 422."""
     if not 0 < len(key) <= 255 or not key.isprintable():
         raise Problem(400, "invalid_idempotency_key", f"{HEADER} must have 1 to 255 printable characters.")
+    signs.give()
     mine = {"request_line": f"{request.method} {request.path}"[:500], "body_digest": body_digest(request.data)}
     defaults = mine | {"claimed_by": lifeline.mine()}
     try:
@@ -144,11 +145,16 @@ def claim(request: Request, key: str) -> tuple[IdempotencyKey, bool]:
 
 def _take_over(row: IdempotencyKey) -> bool:
     """Claim what a process left behind that died; False while it may be alive or when another one was first."""
-    if not row.abandoned and not lifeline.has_ended(row.claimed_by):
+    if not (row.abandoned or lifeline.has_ended(row.claimed_by) or _is_silent(row)):
         return False
     before, row.claimed_at = row.claimed_at, timezone.now()
     seen = IdempotencyKey.objects.filter(pk=row.pk, status=None, claimed_at=before)
     return seen.update(claimed_at=row.claimed_at, claimed_by=lifeline.mine()) == 1
+
+
+def _is_silent(row: IdempotencyKey) -> bool:
+    """Whether it was claimed on another machine, by a process that gives no sign of life any more."""
+    return not lifeline.is_of_here(row.claimed_by) and signs.has_fallen_silent(row.claimed_by, row.claimed_at)
 
 
 def _claim_again(row: IdempotencyKey) -> None:

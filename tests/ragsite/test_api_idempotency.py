@@ -143,6 +143,15 @@ def test_a_claim_of_a_process_that_is_known_to_be_gone_is_taken_over_at_once(cli
     assert send(client).json() == {"number": 2}
 
 
+def test_a_claim_of_a_silent_process_of_another_machine_is_taken_over_after_seconds(client, monkeypatch):
+    leave_behind(client, timedelta(seconds=30))
+    IdempotencyKey.objects.update(claimed_by="elsewhere:a")
+    monkeypatch.setattr("ragsite.signs.has_fallen_silent", lambda mark, since: False)
+    assert send(client).status_code == 409
+    monkeypatch.setattr("ragsite.signs.has_fallen_silent", lambda mark, since: mark == "elsewhere:a")
+    assert send(client).json() == {"number": 2}
+
+
 def test_a_claim_that_the_database_could_not_take_back_is_given_back_later(client, monkeypatch):
     """Else a repetition would wait for five minutes for a request that has failed."""
     from ragsite.api import idempotency
