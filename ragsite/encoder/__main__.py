@@ -21,6 +21,10 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than the client keeps a connection that rests, so that it never sends on one that is being closed."""
 
 
+DRAIN_SECONDS = 20
+"""On a port others serve who comes now, and what has come is finished. On a socket all wait for the next server."""
+
+
 class CannotStart(RuntimeError):
     """What the person who started the server must change."""
 
@@ -123,11 +127,18 @@ def _serve(model: str, folder: Path, threads: int, listener: socket.socket, api_
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            _stop_at_once(sig, frame)
+            if listener.family == socket.AF_UNIX:
+                _stop_at_once(sig, frame)
+            super().handle_exit(sig, frame)
 
     app = create_app(load_model(model_spec(model), folder), threads, api_key)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=KEEP_ALIVE_SECONDS
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     print(f"{model} is served with {threads} threads.", flush=True)
     Server(config).run(sockets=[listener])

@@ -4,8 +4,9 @@ import asyncio
 import base64
 import hmac
 import json
+import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -24,8 +25,12 @@ from ragsite.encoder.scheduler import Job, Scheduler
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_INPUTS = 2048
 """OpenAI's own limit."""
+MOST_WAITING: dict[InputType, int] = {"query": 16_384, "passage": 4096}
+"""Texts in a lane, beyond which requests are refused: what waits longer than its client does is computed for nobody."""
 OWNER = "ragsite"
 """By this the client knows that it speaks to this server, which puts the prefixes before the texts itself."""
+
+NORMAL_URGENCY = 3
 
 Embedded = tuple[Vector, int]
 
@@ -58,8 +63,12 @@ class Api:
         self._scheduler = scheduler
 
     async def embeddings(self, request: Request) -> Response:
-        """POST /v1/embeddings, with ``input_type`` ("query" or "passage") and ``urgent`` as extensions."""
+        """POST /v1/embeddings, with ``input_type`` ("query" or "passage") and ``urgent`` as extensions.
+
+        Who cannot send these says the same by the header ``Priority: u=0`` (to 2).
+        """
         asked = _embedding_request(await _json_object(request), self._model.spec.name, self._model.spec.dimensions)
+        asked = replace(asked, urgent=asked.urgent or _is_urgent(request.headers.get("priority", "")))
         distinct = list(dict.fromkeys(asked.texts))
         results = await self._computed(request, distinct, asked)
         by_text = dict(zip(distinct, results, strict=True))
@@ -79,6 +88,8 @@ class Api:
         ended = asyncio.Event()
         on_end = partial(loop.call_soon_threadsafe, ended.set)
         job: Job[Embedded] = Job(texts, asked.input_type, on_end, asked.urgent)
+        if self._scheduler.waiting()[job.lane] > MOST_WAITING[job.lane]:
+            raise ApiError(429, "Too many texts wait here; ask again in a second.", code="rate_limit_exceeded")
         self._scheduler.submit(job)
         waiters = [asyncio.ensure_future(ended.wait()), asyncio.ensure_future(_disconnected(request))]
         try:
@@ -153,7 +164,8 @@ def create_app(model: EmbeddingModel, threads: int, api_key: str = "") -> Starle
 def _error_response(error: ApiError) -> JSONResponse:
     kind = "server_error" if error.status >= 500 else "invalid_request_error"
     body = {"message": str(error), "type": kind, "param": error.param, "code": error.code}
-    return JSONResponse({"error": body}, status_code=error.status)
+    headers = {"Retry-After": "1"} if error.status == 429 else None
+    return JSONResponse({"error": body}, status_code=error.status, headers=headers)
 
 
 async def _on_api_error(request: Request, error: Exception) -> Response:
@@ -167,6 +179,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 async def _on_server_error(request: Request, error: Exception) -> Response:
     return _error_response(ApiError(500, "The encoder failed; its log says why."))
+
+
+def _is_urgent(priority: str) -> bool:
+    """Whether the header says so (RFC 9218: the urgency ``u`` is 0 to 7, and 3 where nothing is said)."""
+    urgency = re.search(r"(?:^|[,;\s])u=([0-7])(?![0-9.])", priority)
+    return urgency is not None and int(urgency[1]) < NORMAL_URGENCY
 
 
 async def _disconnected(request: Request) -> None:
