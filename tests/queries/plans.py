@@ -68,6 +68,7 @@ def faults(statement: Statement, limits: Limits) -> list[str]:
     if statement.plan is None:
         return []
     found = [fault for node in nodes(statement.plan) for fault in _faults_of(node, limits)]
+    found += unpruned(statement)
     if (read := rows_read(statement)) > limits.rows:
         found.append(f"reads {read:,} rows ({limits.rows:,} allowed)")
     if statement.buffers > limits.buffers:
@@ -82,9 +83,25 @@ def _faults_of(node: dict[str, Any], limits: Limits) -> Iterator[str]:
         given = sum(rows_of(child) for child in node["Plans"])
         if given > limits.sorted:
             yield f"sorts {given:,} rows ({limits.sorted:,} allowed)"
-    partitions = [child for child in node.get("Plans", ()) if child["Actual Loops"]]
-    if node["Node Type"] == "Append" and len({child.get("Relation Name") for child in partitions}) > 4:
-        yield f"asks {len(partitions)} partitions of {table_of(partitions[0])}"
+
+
+def unpruned(statement: Statement) -> list[str]:
+    """A sentence for each time that more than one partition of a table was read, here or in a function or trigger."""
+    plans = (statement.plan, *statement.inside) if statement.plan else statement.inside
+    return sorted({fault for plan in plans for node in nodes(plan) for fault in _several_partitions(node)})
+
+
+def _several_partitions(node: dict[str, Any]) -> Iterator[str]:
+    """Each time that the node runs it may ask one partition, not always the same: those asked by other rows differ."""
+    loops: dict[str, dict[str, int]] = {}
+    for child in node.get("Plans", ()) if "Append" in node["Node Type"] else ():
+        scan = next((one for one in nodes(child) if "Relation Name" in one), None)
+        if scan is not None and table_of(scan) != scan["Relation Name"]:
+            asked = loops.setdefault(table_of(scan), {})
+            asked[scan["Relation Name"]] = max(child["Actual Loops"], asked.get(scan["Relation Name"], 0))
+    for table, asked in loops.items():
+        if sum(asked.values()) > node["Actual Loops"]:
+            yield f"asks {len(asked)} partitions of {table}"
 
 
 def summary(statement: Statement) -> str:

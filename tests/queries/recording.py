@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg2
 from django.db import connection
@@ -15,6 +16,21 @@ from django.db.backends.signals import connection_created
 
 EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) "
 EXPLAINED = re.compile(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+PARTITION = re.compile(r'"Relation Name": "\w+_(p\d\d+(_\d+)?|w\d{8}|before_\d{8}|default)"')
+# Statements in functions and triggers are seen by nobody but the server itself: it tells them as notices, to those that
+# tests/queries/conftest.py has allowed to ask for them.
+CAN_TELL = """
+SELECT current_setting('auto_explain.log_level', true) IS NOT NULL
+  AND has_parameter_privilege('auto_explain.log_min_duration', 'SET')
+"""
+TELL = "; ".join(
+    f"SET LOCAL auto_explain.{name} = {value}"
+    for name, value in {
+        "log_min_duration": 0, "log_analyze": "on", "log_timing": "off", "log_nested_statements": "on",
+        "log_format": "json", "log_level": "notice",
+    }.items()
+)  # fmt: skip
+_tells: "WeakKeyDictionary[Any, bool]" = WeakKeyDictionary()
 CONTROL = re.compile(r"\s*(SAVEPOINT|RELEASE|ROLLBACK|BEGIN|COMMIT|SET)\b", re.IGNORECASE)
 _lock = threading.Lock()
 
@@ -27,6 +43,8 @@ class Statement:
     plan: dict[str, Any] | None
     buffers: int
     """Pages of tables and indexes that were read or found in memory."""
+    inside: tuple[dict[str, Any], ...] = ()
+    """Plans of what its functions and triggers ran on partitioned tables: the index's search, cascades of deletions."""
 
     @property
     def shape(self) -> str:
@@ -60,6 +78,9 @@ class Recorder:
         with raw.cursor() as cursor:
             cursor.execute("SAVEPOINT explained" if inside else "BEGIN")
             try:
+                raw.notices = []
+                if _can_tell(raw):
+                    cursor.execute(TELL)
                 cursor.execute(EXPLAIN + sql, params)
                 explained = cursor.fetchone()[0]
             except psycopg2.Error:  # as it will be when it runs in earnest
@@ -68,7 +89,21 @@ class Recorder:
                 cursor.execute("ROLLBACK TO SAVEPOINT explained" if inside else "ROLLBACK")
         found = (json.loads(explained) if isinstance(explained, str) else explained)[0]
         plan = found["Plan"]
-        return Statement(sql, plan, plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+        inside = tuple(_told(notice) for notice in raw.notices if PARTITION.search(notice))
+        return Statement(sql, plan, plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], inside)
+
+
+def _can_tell(raw: Any) -> bool:
+    if raw not in _tells:
+        with raw.cursor() as cursor:
+            cursor.execute(CAN_TELL)
+            _tells[raw] = cursor.fetchone()[0]
+    return _tells[raw]
+
+
+def _told(notice: str) -> dict[str, Any]:
+    """``NOTICE:  duration: 0.1 ms  plan:`` and the plan."""
+    return dict(json.JSONDecoder().raw_decode(notice[notice.index("{") :])[0]["Plan"])
 
 
 @contextlib.contextmanager
