@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from django_redis.exceptions import ConnectionInterrupted
 from django_redis.pool import ConnectionFactory
 from redis import Redis, RedisCluster
 from redis.cluster import ClusterNode
@@ -123,7 +124,10 @@ class SharedClients(ConnectionFactory):
 
     def connect(self, url: str) -> Redis:
         names = ("SOCKET_TIMEOUT", "SOCKET_CONNECT_TIMEOUT")
-        return _shared(url, tuple((name.lower(), self.options[name]) for name in names if name in self.options))
+        try:
+            return _shared(url, tuple((name.lower(), self.options[name]) for name in names if name in self.options))
+        except ConnectionError as error:  # a cluster is asked for its nodes at once
+            raise ConnectionInterrupted(connection=None) from error
 
     def disconnect(self, connection: Redis) -> None:
         """It is everybody's."""
@@ -134,6 +138,11 @@ def cache_options(url: str) -> dict[str, str]:
     if urlsplit(url).scheme in SINGLE:
         return {}
     return {"CONNECTION_FACTORY": "ragsite.redis_servers.SharedClients"}
+
+
+def cache_location(url: str) -> str | list[str]:
+    """As a list where it has commas, at which django-redis would cut it."""
+    return url if urlsplit(url).scheme in SINGLE else [url]
 
 
 def broker(url: str) -> tuple[str, dict[str, Any]]:

@@ -137,7 +137,7 @@ STREAMS_URL = env("STREAMS_URL", default="") or REDIS_URL
 CACHES = {
     "default": {
         "BACKEND": "ragsite.redis_cache.ForgivingRedisCache",
-        "LOCATION": CACHE_URL,
+        "LOCATION": redis_servers.cache_location(CACHE_URL),
         "KEY_PREFIX": env("RAGSITE_CACHE_PREFIX", default="ragsite"),
         "OPTIONS": {
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",  # nothing in the cache is pickled

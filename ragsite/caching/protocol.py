@@ -194,7 +194,7 @@ def look(wanted: Names, flight: str = "", flight_seconds: float = 0, client: Any
     """See whether the value is there (queued, where ``client`` is a pipeline). Raises RedisError."""
     args = [token(), STAMP_SECONDS * 1000, flight, max(1, round(flight_seconds * 1000))]
     if client is not None and is_cluster(settings.CACHE_URL):  # whose pipelines know no scripts by their hash
-        return client.eval(LOOK, len(wanted.all), *wanted.all, *args)
+        return client.execute_command("EVAL", LOOK, len(wanted.all), *wanted.all, *args)
     return _script(LOOK)(keys=wanted.all, args=args, client=client)
 
 

@@ -30,7 +30,8 @@ class Valkey:
         common = ("--port", self.port, "--bind", "127.0.0.1", "--save", "", "--dir", self.folder)
         command = [str(part) for part in (_binary(), *common, *self.options)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        assert until(self.answers)
+        assert until(lambda: self.answers() or self.process.poll() is not None)
+        assert self.process.poll() is None
 
     def answers(self) -> bool:
         with contextlib.suppress(RedisError), Redis(port=self.port, socket_timeout=1) as client:
@@ -91,14 +92,17 @@ class Watched:
 @contextlib.contextmanager
 def clustered(folder: Path, nodes: int = 3) -> Iterator[list[Valkey]]:
     """A cluster without replicas."""
-    servers = [Valkey(folder, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000") for _ in range(nodes)]
+    servers: list[Valkey] = []
+    buses = [free_port() for _ in range(nodes)]
     try:
+        for bus in buses:
+            servers.append(Valkey(folder, "--cluster-enabled", "yes", "--cluster-port", str(bus)))
         step = -(-16384 // nodes)
         for number, server in enumerate(servers):
             with Redis(port=server.port) as client:
                 last = min(16384, (number + 1) * step) - 1
                 client.execute_command("CLUSTER ADDSLOTSRANGE", number * step, last)
-                client.execute_command("CLUSTER MEET", "127.0.0.1", servers[0].port)
+                client.execute_command("CLUSTER MEET", "127.0.0.1", servers[0].port, buses[0])
         assert until(lambda: all(_is_up(server) for server in servers))
         yield servers
     finally:
