@@ -17,7 +17,7 @@ COMMAND = (sys.executable, "-m", "tests.load.harness", "--profile=mixed", "--use
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_run_ends_by_itself_with_a_report(tmp_path: Path) -> None:
     command = [
         *COMMAND,
@@ -28,8 +28,9 @@ def test_a_run_ends_by_itself_with_a_report(tmp_path: Path) -> None:
         f"--report={tmp_path}",
     ]
     done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
+    folder = next(tmp_path.glob("*-mixed-6"), None)  # a fault ends it with 1 too, as a target that was missed does
     assert done.returncode in (0, 1), done.stderr
-    (folder,) = tmp_path.glob("*-mixed-6")
+    assert folder, done.stderr
     report = json.loads((folder / "report.json").read_text())
     (step,) = report["steps"]
     assert step["errors"] == {}, (folder / "report.txt").read_text()
@@ -40,15 +41,15 @@ def test_a_run_ends_by_itself_with_a_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_of_a_run_that_is_killed(tmp_path: Path, number: signal.Signals) -> None:
     command = [*COMMAND, "--without-probes", f"--data={tmp_path / 'data'}", f"--report={tmp_path}"]
     with subprocess.Popen(command, cwd=PROJECT_DIR, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        assert until(lambda: any("locust" in command_line(pid) for pid in descendants(process.pid)), seconds=300)
+        assert until(lambda: any("locust" in command_line(pid) for pid in descendants(process.pid)), seconds=900)
         started = descendants(process.pid)
         process.send_signal(number)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while any(Path(f"/proc/{pid}").exists() for pid in started):
         assert time.monotonic() < deadline, [command_line(pid) for pid in started]
         time.sleep(0.2)
