@@ -12,6 +12,7 @@ from django.conf import settings as site_settings
 from django.db import connection
 from redis.exceptions import ConnectionError as BrokerAway
 
+from ragsite import queues
 from ragsite.heartbeat import alive_key, quick_redis
 from ragsite.layout import PROJECT_DIR
 from ragsite.queues import messages_in
@@ -86,8 +87,18 @@ def test_a_broker_that_is_down_is_told_and_not_waited_for(monkeypatch: pytest.Mo
     with Celery("broken", broker="redis://127.0.0.1:9/0", set_as_current=False) as app:
         app.conf.broker_transport_options = site_settings.CELERY_BROKER_TRANSPORT_OPTIONS
         monkeypatch.setattr("ragsite.queues.current_app", app)
+        monkeypatch.setattr("ragsite.queues._channels", {})
         with pytest.raises(BrokerAway):
             messages_in(INGEST_SMALL)
+
+
+def test_a_connection_that_was_closed_is_made_anew(empty_queues: None) -> None:
+    assert messages_in(INGEST_SMALL) == 0
+    channel = queues._channels[os.getpid()]
+    channel.client.connection_pool.disconnect()
+    channel.close()
+    current_app.send_task("processing.tasks.process_next")
+    assert messages_in(INGEST_SMALL) == 1
 
 
 def test_a_clock_that_fails_ends_its_process_so_that_it_is_started_again() -> None:
