@@ -39,3 +39,5 @@ def post_worker_init(worker: Any) -> None:
 
     process.begin()
     heed_sigterm()
+    if report := os.environ.get("RAGSITE_REPORT_FD"):
+        os.write(int(report), b"\n")  # ready: ragsite.supervisor.renewal

@@ -29,6 +29,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._stop_requests = 0
         self._stopping = False
+        self._renewal_requested = False
         self._listen_to_signals()
 
     def _listen_to_signals(self) -> None:
@@ -41,9 +42,13 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_stop_signal)
+        signal.signal(signal.SIGUSR2, self._on_renewal_signal)
 
     def _on_stop_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop_requests += 1
+
+    def _on_renewal_signal(self, number: int, frame: FrameType | None) -> None:
+        self._renewal_requested = True
 
     @property
     def stop_requested(self) -> bool:
@@ -131,10 +136,13 @@ class Supervisor:
                 raise CannotStart(failure)
             self.pump(0.05)
 
-    def run(self) -> None:
-        """Pump until Ctrl-C or SIGTERM."""
+    def run(self, renew: Callable[[], None] = lambda: None) -> None:
+        """Pump until Ctrl-C or SIGTERM; ``renew`` is called on SIGUSR2."""
         while not self.stop_requested:
             self.pump()
+            if self._renewal_requested:
+                self._renewal_requested = False
+                renew()
 
     def stop(self, stages: Iterable[Iterable[str]]) -> None:
         """Stop the named children, one stage after the other, and then whatever is left."""

@@ -21,8 +21,9 @@ from ragsite.supervisor.counting import forget_counts, make_room_for_counts
 from ragsite.supervisor.loop import StopRequested, Supervisor
 from ragsite.supervisor.output import Output
 from ragsite.supervisor.probe import Probe, local_address
+from ragsite.supervisor.renewal import BEFORE, renew
 
-STOP_ORDER = (("web", "upkeep", "worker"), ("encoder", "sandbox"), ("valkey",), ("postgres",))
+STOP_ORDER = (("web", BEFORE, "upkeep", "worker"), ("encoder", "sandbox"), ("valkey",), ("postgres",))
 """The web processes may finish answers first, and need the encoder for that."""
 FAILED_STARTS = 3
 """A server that died as often at its start will not come up by trying again."""
@@ -66,8 +67,9 @@ def up_all() -> int:
         stack.callback(supervisor.stop, STOP_ORDER)
         stack.callback(listener.close)  # first: nobody should wait in the queue of a site that stops
         try:
-            Site(supervisor, layout, address, listener).start()
-            supervisor.run()
+            site = Site(supervisor, layout, address, listener)
+            site.start()
+            supervisor.run(site.renew)
         except StopRequested:
             pass
         supervisor.say("stopping")
@@ -82,6 +84,12 @@ class Site:
         self.layout = layout
         self.address = address
         self.listener = listener
+        self.report = os.pipe()
+        os.set_blocking(self.report[0], False)
+
+    def renew(self) -> None:
+        """New web processes and workers in place of those that run, without a pause."""
+        renew(self.supervisor, web_program(self.listener, self.report[1]), self.report[0])
 
     def start(self) -> None:
         if initialise(self.layout):
@@ -102,12 +110,10 @@ class Site:
 
     def _start_web_and_engines(self) -> dict[str, str]:
         """Returns when migrations and the like are done: the first administrator's name and password, if just made."""
-        reader, writer = os.pipe()
-        os.set_blocking(reader, False)
-        web = self.supervisor.start(web_program(self.listener, writer), restarts=False)
+        web = self.supervisor.start(web_program(self.listener, self.report[1]), restarts=False)
         for engine in engines(self.layout):
             self.supervisor.start(engine.program)
-        report = Report(reader)
+        report = Report(self.report[0])
         failure = "The site could not be prepared; the lines above say why."
         self.supervisor.wait_until(report.arrived, seconds=1800, failure=failure, gave_up=lambda: not web.is_running)
         web.restarts = True  # the pipe stays open: a web process that comes again reports again

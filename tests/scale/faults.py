@@ -4,13 +4,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg2
 from redis import Redis
 
 from tests.instance import until
 from tests.scale.nodes import Node, status
-from tests.scale.rig import Rig
+from tests.scale.rig import LEASE_SECONDS, Rig
 from tests.scale.visitors import Try, Visitor
 
 LONGEST_SECONDS = 180
@@ -18,10 +19,11 @@ CALM_SECONDS = 5.0
 """So long nothing must fail before the next part is killed."""
 LOOK_EVERY = 0.05
 WEB_NODE = "web node"
-IN_WORK = "SELECT id FROM documents_document WHERE attempt IS NOT NULL"
-UNFINISHED = (
-    "SELECT count(*) FROM documents_document WHERE id = ANY (%s::uuid[]) AND status NOT IN ('processed', 'failed')"
-)
+IN_WORK = "SELECT id, now() + %s * interval '1 second' FROM documents_document WHERE attempt IS NOT NULL"
+ABANDONED = """
+SELECT count(*) FROM documents_document WHERE id = ANY (%s::uuid[]) AND status NOT IN ('processed', 'failed')
+AND (lease_expires_at IS NULL OR lease_expires_at <= %s)
+"""
 
 
 @dataclass
@@ -30,12 +32,14 @@ class Fault:
 
     part: str
     at: float
+    gone: float
+    """When the last of its processes was: it takes a moment to end several."""
     recovered: float | None
     until: float = 0.0
     tries: int = 0
     failed: int = 0
     failed_later: int = 0
-    """Of those, which were sent after the kill."""
+    """Of those, which were sent when it was gone."""
     failed_until: float = 0.0
     longest_wait: float = 0.0
     what_failed: tuple[str, ...] = ()
@@ -65,7 +69,7 @@ class Killer:
             until(part.is_due)
             at = time.monotonic()
             part.kill()
-            fault = Fault(part.name, at, self._wait(at, part.is_well))
+            fault = Fault(part.name, at, time.monotonic(), self._wait(at, part.is_well))
             self._wait_for_calm()
             fault.until = time.monotonic()
             self.faults.append(fault)
@@ -107,17 +111,19 @@ class Killer:
         return sum(sign.startswith(place) for sign in signs)  # type: ignore[union-attr]
 
     def _worker(self) -> Part:
-        """While documents are in work; well again is when those are done, whoever had them."""
-        node, taken = self.rig.workers[0], list[str]()
+        """While documents are in work. Well again is when each of those is done or in work: its lease was renewed, by
+        the other worker or by whoever has taken it over."""
+        node, taken = self.rig.workers[0], list[tuple[str, datetime]]()
 
         def kill() -> None:
-            taken.extend(str(row[0]) for row in self.rig.primary.query(IN_WORK))
+            taken.extend(self.rig.primary.query(IN_WORK, LEASE_SECONDS))  # type: ignore[arg-type]
             node.kill()
 
         def is_well() -> bool:
-            return not node.has_ended() and self.rig.primary.query(UNFINISHED, taken) == [(0,)]
+            ids, expiry = [str(row[0]) for row in taken], max(row[1] for row in taken)
+            return not node.has_ended() and self.rig.primary.query(ABANDONED, ids, expiry) == [(0,)]
 
-        return Part("worker node", kill, is_well, is_due=lambda: bool(self.rig.primary.query(IN_WORK)))
+        return Part("worker node", kill, is_well, is_due=lambda: bool(self.rig.primary.query(IN_WORK, 0)))
 
     def _pool(self) -> Part:
         return Part("PgBouncer", self.rig.pool.kill, self.rig.pool.is_ready)
@@ -153,7 +159,7 @@ class Killer:
             tries = [one for visitor in self.visitors for one in visitor.tries if _touches(one, fault)]
             failed = [one for one in tries if one.failure]
             fault.tries, fault.failed = len(tries), len(failed)
-            fault.failed_later = sum(one.began > fault.at for one in failed)
+            fault.failed_later = sum(one.began > fault.gone for one in failed)
             fault.failed_until = max((one.ended - fault.at for one in failed), default=0.0)
             fault.what_failed = tuple(sorted({f"{one.what}: {one.failure}" for one in failed}))
             acts = [act for visitor in self.visitors for act in visitor.acts]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ragsite.embedded.kernel import die_with_parent
 from ragsite.layout import PROJECT_DIR
-from tests.instance import descendants, until
+from tests.instance import descendants, parents, until
 
 STOP_SECONDS = 90
 
@@ -57,10 +57,12 @@ class Process:
     def kill(self) -> None:
         """All its processes at once, without a word: as a machine that loses its power."""
         assert self.process
-        for pid in [self.process.pid, *descendants(self.process.pid)]:
+        family = {self.process.pid, *descendants(self.process.pid)}
+        for pid in family:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        assert until(lambda: not family & parents().keys())
 
     def tell(self, number: signal.Signals) -> None:
         assert self.process

@@ -19,6 +19,7 @@ from tests.scale.replica import Node as Postgres
 from tests.scale.servers import PGBOUNCER, PgBouncer, Valkey
 from tests.scale.visitors import Visitor
 
+LEASE_SECONDS = 10
 MODEL = Times(first=200, delay=20, tokens=60, beat=10)
 SECRET = "one key for all nodes, as they sign and read each other's sessions and cursors"
 TOKENS = """
@@ -69,7 +70,7 @@ class Rig:
             "RAGSITE_SECRET_KEY": SECRET,
             "RAGSITE_THROTTLE": "off",
             "RAGSITE_TRUSTED_PROXIES": "1",
-            "RAGSITE_LEASE_SECONDS": "10",
+            "RAGSITE_LEASE_SECONDS": str(LEASE_SECONDS),
             "RAGSITE_DRAIN_SECONDS": "3",
             "RAGSITE_GRACE_SECONDS": "30",
             "LLM_BASE_URL": model.url,

@@ -138,6 +138,8 @@ class Visitor(Person):
             self._promised(data["message"])
         elif name == "error" and data["code"] == "interrupted":
             self.interrupted.add(data["message"]["id"])
+        elif name == "error" and data["code"] == "database_unavailable":
+            self._note(time.monotonic(), "an answer", "ended with database_unavailable")
         elif name == "error":
             self.wrong.append(f"an answer ended with {data['code']}: {data['detail']}")
         return name in {"done", "error"}
