@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries fairness scaling load check-deployment scale-test
+.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries fairness scaling load check-deployment scale-test test-citus bench-citus
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -77,6 +77,15 @@ scale-test: $(VENV)/requirements-dev.stamp
 check-deployment: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-deployment.txt
 	$(BIN)/python -m pytest -q -n 0 -m "slow or not slow" tests/deployment/test_files.py tests/deployment/test_tools.py
+
+# Models, search, chat and pipeline on a real Citus, then its faults: CITUS_URL=postgresql://… names the coordinator
+# (docs/sharding.md). CLUSTER="/path/to/cluster DIR" is a command that kills a node and starts it again.
+test-citus: $(VENV)/requirements-dev.stamp
+	CITUS_URL="$(CITUS_URL)" CITUS_CLUSTER="$(CLUSTER)" $(BIN)/python -m tests.citus $(TESTS)
+
+# Search and chat writes on one node, and on the coordinator with its workers.
+bench-citus: $(VENV)/requirements-dev.stamp
+	CITUS_URL="$(CITUS_URL)" $(BIN)/python -m tests.citus.bench
 
 lint: $(VENV)/requirements-dev.stamp
 	$(BIN)/ruff check .

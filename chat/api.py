@@ -101,7 +101,7 @@ def own_conversation(request: Request, pk: UUID) -> Conversation:
 
 
 def own_message(request: Request, pk: UUID) -> Message:
-    message = Message.objects.for_user(caller(request)).filter(id=pk).whole().first()
+    message = Message.objects.whole(caller(request).pk).filter(id=pk).first()
     if message is None:
         raise Http404
     return message
@@ -199,7 +199,7 @@ def changed_scope(request: Request, conversation: Conversation, changes: dict[st
 
 def page_of_messages(view: APIView, request: Request, conversation: Conversation) -> Response:
     paginator = KeysetPagination()
-    page = paginator.paginate_queryset(Message.objects.of(conversation).whole(), request, view)
+    page = paginator.paginate_queryset(Message.objects.of(conversation).whole(conversation.owner_id), request, view)
     return paginator.get_paginated_response([whole_message_json(message) for message in page])
 
 

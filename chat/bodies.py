@@ -24,13 +24,12 @@ def body_of(message: Message, content: str) -> MessageBody:
 
 
 def save_body(message: Message, content: str) -> None:
-    """Write, or write anew, what a message says."""
-    MessageBody.objects.bulk_create(
-        [body_of(message, content)],
-        update_conflicts=True,
-        unique_fields=["message"],
-        update_fields=["content", "words"],
-    )
+    """Write, or write anew, what a message says. Who writes the first body holds a lock on the message."""
+    body = body_of(message, content)
+    mine = MessageBody.objects.filter(owner=message.owner_id, message=message.id)
+    # No ON CONFLICT: the key is the message's id here, and begins with the owner where the table is distributed.
+    if not mine.update(content=body.content, words=body.words):
+        body.save(force_insert=True)
 
 
 def without_quotes(content: str, quotes: Iterable[str]) -> str:

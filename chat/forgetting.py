@@ -27,6 +27,7 @@ def forget_documents(*, owner_id: int, document_ids: Sequence[UUID], **_signal: 
     for message in quoting.select_related("body"):
         quotes = cited.filter(message=message).values_list("quote", flat=True)
         save_body(message, without_quotes(message.body.content, quotes))
+    cited.update(document_id=None)  # as the foreign key would, but for distributed tables, where it cannot
     transaction.on_commit(lambda: board().forget(messages))
 
 

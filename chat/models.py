@@ -13,6 +13,7 @@ from chat.querysets import BODY_WORDS, TITLE_WORDS, CitationQuerySet, Conversati
 from documents.models import Document
 from documents.places import place
 from ragsite.fields import new_id
+from ragsite.sharding.models import OwnedForeignKey, OwnedModel, OwnedOneToOneField
 
 TITLE_LENGTH = 200
 MODEL_NAME_LENGTH = 40
@@ -26,7 +27,7 @@ class Style(models.TextChoices):
     QUOTES = "quotes"
 
 
-class Conversation(models.Model):
+class Conversation(OwnedModel):
     """A thread of questions and answers of one owner, and the scope that its questions are asked in."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -86,7 +87,7 @@ class Conversation(models.Model):
         return str(self.id)
 
 
-class Message(models.Model):
+class Message(OwnedModel):
     """A question or an answer; what it says stands apart, in MessageBody."""
 
     class Role(models.TextChoices):
@@ -103,7 +104,7 @@ class Message(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
     # Deleting is the database's: the migration adds a composite foreign key that cascades.
-    conversation = models.ForeignKey(
+    conversation = OwnedForeignKey(
         Conversation, models.DO_NOTHING, related_name="messages", db_constraint=False, db_index=False
     )
     role = models.CharField(max_length=9, choices=Role.choices)
@@ -150,12 +151,10 @@ class Message(models.Model):
         return str(self.id)
 
 
-class MessageBody(models.Model):
+class MessageBody(OwnedModel):
     """What a message says, apart from the row that lists read."""
 
-    message = models.OneToOneField(
-        Message, models.DO_NOTHING, primary_key=True, related_name="body", db_constraint=False
-    )
+    message = OwnedOneToOneField(Message, models.DO_NOTHING, primary_key=True, related_name="body", db_constraint=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
     conversation_id = models.UUIDField(help_text="The message's, so that a search needs no join.")
     content = models.TextField()
@@ -172,13 +171,11 @@ class MessageBody(models.Model):
         ]
 
 
-class Citation(models.Model):
+class Citation(OwnedModel):
     """Where a marker of an answer points. The copy of the quote outlives the document's reprocessing."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
-    message = models.ForeignKey(
-        Message, models.DO_NOTHING, related_name="citations", db_constraint=False, db_index=False
-    )
+    message = OwnedForeignKey(Message, models.DO_NOTHING, related_name="citations", db_constraint=False, db_index=False)
     marker = models.SmallIntegerField()
     # The database sets it to NULL when the document is deleted (composite foreign key in the migration).
     document_id = models.UUIDField(null=True)
@@ -242,14 +239,14 @@ class Citation(models.Model):
         return place(self.page_kind, self.page, self.page_label)
 
 
-class RetrievalTrace(models.Model):
+class RetrievalTrace(OwnedModel):
     """How an answer came to its passages; no list reads it.
 
     Partitioned by the week of the message, with which the message's id begins, so that old ones go with their
     partition; its key in the database is (owner, message), and stands for an index on them.
     """
 
-    message = models.OneToOneField(
+    message = OwnedOneToOneField(
         Message, models.DO_NOTHING, primary_key=True, related_name="trace", db_constraint=False
     )
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
@@ -259,7 +256,3 @@ class RetrievalTrace(models.Model):
 
     class Meta:
         db_table = "chat_retrievaltrace"
-        indexes = [
-            # The cascade from a message, and from a user.
-            models.Index(fields=["owner", "message"], name="retrievaltrace_message_idx"),
-        ]

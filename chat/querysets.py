@@ -21,9 +21,9 @@ BODY_WORDS = "documents_tsvector('simple', coalesce(words, content))"
 # the planner walks the owner's conversations and makes a tsvector of each title.
 MATCHING = (
     "(SELECT id FROM chat_conversation "  # noqa: S608
-    f"WHERE (ARRAY[owner_id]) @> ARRAY[%s::bigint] AND {TITLE_WORDS} @@ to_tsquery('simple', %s) "
+    f"WHERE owner_id = %s AND (ARRAY[owner_id]) @> ARRAY[%s::bigint] AND {TITLE_WORDS} @@ to_tsquery('simple', %s) "
     "UNION ALL SELECT conversation_id FROM chat_messagebody "
-    f"WHERE (ARRAY[owner_id]) @> ARRAY[%s::bigint] AND {BODY_WORDS} @@ to_tsquery('simple', %s))"
+    f"WHERE owner_id = %s AND (ARRAY[owner_id]) @> ARRAY[%s::bigint] AND {BODY_WORDS} @@ to_tsquery('simple', %s))"
 )
 
 
@@ -47,7 +47,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         words = word_query(text)
         if not words:
             return self.for_user(user).none()
-        return self.for_user(user).filter(id__in=RawSQL(MATCHING, [user.pk, words] * 2))
+        return self.for_user(user).filter(id__in=RawSQL(MATCHING, [user.pk, user.pk, words] * 2))
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
@@ -63,12 +63,12 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def running(self) -> "MessageQuerySet":
         return self.filter(status="running")
 
-    def whole(self) -> "MessageQuerySet":
-        """With what they say and what they cite: three queries for any number of messages."""
+    def whole(self, owner_id: int) -> "MessageQuerySet":
+        """The owner's, with what they say and what they cite: two queries for any number of messages."""
         from chat.models import Citation
 
-        citations = Prefetch("citations", queryset=Citation.objects.in_order())
-        return self.select_related("body").prefetch_related(citations)
+        citations = Prefetch("citations", queryset=Citation.objects.filter(owner_id=owner_id).in_order())
+        return self.filter(owner_id=owner_id).select_related("body").prefetch_related(citations)
 
 
 class CitationQuerySet(models.QuerySet["Citation"]):

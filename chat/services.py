@@ -227,4 +227,4 @@ def stop_answer(*, message: Message) -> None:
 
 def messages_of(conversation: Conversation, identifiers: list[UUID]) -> list[Message]:
     """These messages whole, in their order."""
-    return list(Message.objects.of(conversation).filter(id__in=identifiers).whole().in_order())
+    return list(Message.objects.of(conversation).filter(id__in=identifiers).whole(conversation.owner_id).in_order())

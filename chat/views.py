@@ -59,7 +59,10 @@ def conversation(request: HttpRequest, pk: UUID) -> HttpResponse:
     shown = _own_conversation(request, pk)
     try:
         page = keyset_page(
-            Message.objects.of(shown).whole(), ("-created_at", "-id"), request.GET.get("cursor"), MESSAGES_SHOWN
+            Message.objects.of(shown).whole(shown.owner_id),
+            ("-created_at", "-id"),
+            request.GET.get("cursor"),
+            MESSAGES_SHOWN,
         )
     except InvalidCursor:
         return redirect("chat-conversation", pk)
@@ -194,7 +197,7 @@ def _to(request: HttpRequest, response: HttpResponse) -> HttpResponse:
 @require_safe
 def message(request: HttpRequest, pk: UUID) -> HttpResponse:
     """One message, to take the place of what was streamed."""
-    shown = get_object_or_404(Message.objects.for_user(caller(request)).whole(), pk=pk)
+    shown = get_object_or_404(Message.objects.whole(caller(request).pk), pk=pk)
     if not is_fragment(request):
         return redirect(f"{reverse('chat-conversation', args=[shown.conversation_id])}#message-{pk}")
     return render(request, "chat/messages.html", {"shown_messages": _rendered([shown])})

@@ -63,7 +63,7 @@ class CollectionListView(generics.ListCreateAPIView[Collection]):
     keyset_orderings: ClassVar[dict[str, Any]] = {"name": (Lower("name"), "id"), "-created_at": ("-created_at", "-id")}
 
     def get_queryset(self) -> QuerySet[Collection]:
-        return Collection.objects.for_user(caller(self.request)).counted()
+        return Collection.objects.counted(caller(self.request))
 
     @cached_read(COLLECTIONS)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -81,7 +81,7 @@ class CollectionView(generics.RetrieveUpdateDestroyAPIView[Collection]):
     http_method_names = ("get", "patch", "delete", "head", "options")
 
     def get_queryset(self) -> QuerySet[Collection]:
-        return Collection.objects.for_user(caller(self.request)).counted()
+        return Collection.objects.counted(caller(self.request))
 
     def perform_update(self, serializer: Any) -> None:
         _save_collection(serializer)
@@ -110,7 +110,7 @@ class DocumentListView(generics.ListAPIView[Document]):
     keyset_orderings: ClassVar[dict[str, Any]] = ORDERINGS
 
     def get_queryset(self) -> QuerySet[Document]:
-        return Document.objects.for_user(caller(self.request)).with_collections()
+        return Document.objects.with_collections(caller(self.request))
 
     @cached_read(DOCUMENT_LIST, keep=at_rest)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -170,7 +170,7 @@ def _settled(upload: services.Upload, wanted: dict[str, Any]) -> dict[str, Any]:
         namesake = settle_upload(upload, replaces=wanted.get("replaces"), on_duplicate_name=choice)
     except CannotReplace as error:
         raise Problem(409, "cannot_replace", str(error)) from error
-    fresh = Document.objects.with_collections().filter(id=upload.document.id).first()
+    fresh = Document.objects.with_collections(upload.document.owner_id).filter(id=upload.document.id).first()
     if fresh is None:
         raise Http404
     return UploadedSerializer(fresh, context={"namesake": namesake}).data
@@ -178,6 +178,8 @@ def _settled(upload: services.Upload, wanted: dict[str, Any]) -> dict[str, Any]:
 
 def owned_collections(request: Request, ids: Sequence[UUID]) -> list[Collection]:
     """The caller's collections of these ids. Raises Problem 404."""
+    if not ids:
+        return []
     found = list(Collection.objects.for_user(caller(request)).filter(id__in=ids))
     if len(found) != len(set(ids)):
         message = "One of the collections is not yours or does not exist."
@@ -186,7 +188,7 @@ def owned_collections(request: Request, ids: Sequence[UUID]) -> list[Collection]
 
 
 def _shown(document: Document) -> dict[str, Any]:
-    fresh = Document.objects.with_collections().filter(id=document.id).first()
+    fresh = Document.objects.with_collections(document.owner_id).filter(id=document.id).first()
     if fresh is None:
         raise Http404
     return DocumentSerializer(fresh).data
@@ -260,7 +262,7 @@ class TextView(OwnDocumentMixin, APIView):
     def get(self, request: Request, pk: UUID) -> Response:
         """Its text; all offsets of the API are code points into it, end exclusive."""
         document = self.own_document(request, pk)
-        content = DocumentText.objects.only("text", "pages").filter(document=document.id).first()
+        content = DocumentText.objects.of(document).only("text", "pages").first()
         if content is None:
             raise Problem(409, "not_extracted", "The text of this document is not there yet.")
         return Response(TextSerializer({"text": content.text, "pages": content.pages}).data)

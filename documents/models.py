@@ -13,8 +13,15 @@ from django.db.models.functions import Length, Lower, Now
 from django.db.models.lookups import LessThanOrEqual
 
 from documents.places import header_over, heading_path
-from documents.querysets import FILENAME_WORDS, ChunkQuerySet, CollectionQuerySet, DocumentQuerySet
+from documents.querysets import (
+    FILENAME_WORDS,
+    ChunkQuerySet,
+    CollectionQuerySet,
+    DocumentQuerySet,
+    DocumentTextQuerySet,
+)
 from ragsite.fields import HalfVectorField, new_id
+from ragsite.sharding.models import OwnedForeignKey, OwnedModel, OwnedOneToOneField
 
 INSTRUCTIONS_LENGTH = 4000
 
@@ -24,7 +31,7 @@ def file_path(document: "Document", _filename: str) -> str:
     return f"{document.owner_id}/{document.id}/{uuid.uuid4().hex}"
 
 
-class Collection(models.Model):
+class Collection(OwnedModel):
     """A named set of documents; a document may be in several."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -60,7 +67,7 @@ class Collection(models.Model):
         return self.name
 
 
-class Document(models.Model):
+class Document(OwnedModel):
     """A file of one owner, and how far its processing is."""
 
     class Status(models.TextChoices):
@@ -122,7 +129,7 @@ class Document(models.Model):
         help_text="When it was last put back to the beginning; its way is measured from then.",
     )
     # The database sets it to NULL when that one is deleted (composite foreign key in the migration).
-    replaces = models.ForeignKey(
+    replaces = OwnedForeignKey(
         "self",
         models.DO_NOTHING,
         null=True,
@@ -224,13 +231,13 @@ class Document(models.Model):
         return self.size >= self.LARGE_BYTES
 
 
-class EarlierVersion(models.Model):
+class EarlierVersion(OwnedModel):
     """A document that was, and the one that has taken its place."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
     # Deleting is the database's: the migration adds a composite foreign key that cascades.
-    document = models.ForeignKey(
+    document = OwnedForeignKey(
         Document, models.DO_NOTHING, related_name="earlier_versions", db_constraint=False, db_index=False
     )
     replaced_at = models.DateTimeField(db_default=Now())
@@ -243,12 +250,12 @@ class EarlierVersion(models.Model):
         ]
 
 
-class Membership(models.Model):
+class Membership(OwnedModel):
     """A document in a collection."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
-    collection = models.ForeignKey(Collection, models.CASCADE, related_name="memberships")
-    document = models.ForeignKey(Document, models.CASCADE, related_name="memberships")
+    collection = OwnedForeignKey(Collection, models.CASCADE, related_name="memberships")
+    document = OwnedForeignKey(Document, models.CASCADE, related_name="memberships")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -265,14 +272,16 @@ class Membership(models.Model):
         ]
 
 
-class DocumentText(models.Model):
+class DocumentText(OwnedModel):
     """The extracted text, apart from the row that lists read. Offsets everywhere are code points into it."""
 
-    document = models.OneToOneField(Document, models.CASCADE, primary_key=True, related_name="content")
+    document = OwnedOneToOneField(Document, models.CASCADE, primary_key=True, related_name="content")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
     text = models.TextField()
     pages = models.JSONField(default=list, help_text="[{number, start, end}], empty where the format has no pages.")
     blocks = models.JSONField(default=list, help_text="[{kind, start, end, level, page}] in order.")
+
+    objects = DocumentTextQuerySet.as_manager()
 
     class Meta:
         db_table = "documents_text"

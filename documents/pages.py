@@ -43,7 +43,7 @@ def page_picture(document: Document, number: int) -> bytes:
 
 def _keep(document: Document, name: str, data: bytes) -> None:
     """Store a picture, unless its document was deleted while it was drawn; a full disk only means drawing it again."""
-    if not Document.objects.filter(id=document.id).exists():
+    if not Document.objects.filter(owner=document.owner_id, id=document.id).exists():
         return
     try:
         target = Path(default_storage.path(name))
@@ -70,7 +70,7 @@ def _replace(target: Path, data: bytes) -> None:
 def passage_boxes(document: Document, number: int, start: int, end: int) -> list[Box]:
     """Where ``text[start:end]`` of the document stands on a page: a box a line, as fractions of the page's size."""
     _check(document, number)
-    pages = DocumentText.objects.values_list("pages", flat=True).filter(document=document.id).first() or []
+    pages = DocumentText.objects.of(document).values_list("pages", flat=True).first() or []
     page = next((entry for entry in pages if entry["number"] == number), None)
     if page is None:
         raise NoSuchPage

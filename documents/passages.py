@@ -55,7 +55,7 @@ class Window:
 def read_window(document: Document, place: int, passage: tuple[int, int] | None) -> Window | None:
     """The text around a place with the passage marked; None when the document has no text yet."""
     content = (
-        DocumentText.objects.filter(document=document.id)
+        DocumentText.objects.of(document)
         .annotate(length=Length("text"))
         .values_list("length", "blocks", "pages")
         .first()
@@ -64,8 +64,7 @@ def read_window(document: Document, place: int, passage: tuple[int, int] | None)
         return None
     length, blocks, pages = content
     first, last = _bounds(blocks, length, place)
-    query = DocumentText.objects.filter(document=document.id).annotate(part=Substr("text", first + 1, last - first))
-    text = query.values_list("part", flat=True)[0]
+    text = DocumentText.objects.of(document).values_list(Substr("text", first + 1, last - first), flat=True)[0]
     shown = [block for block in blocks if first <= block["start"] and block["end"] <= last] or [
         {"kind": "paragraph", "start": first, "end": last}
     ]

@@ -10,7 +10,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 
 if TYPE_CHECKING:
-    from documents.models import Chunk, Collection, Document  # noqa: F401  (named in strings)
+    from documents.models import Chunk, Collection, Document, DocumentText  # noqa: F401  (named in strings)
     from ragsite.accounts.models import User
 
 FILENAME_WORDS = "to_tsvector('simple'::regconfig, translate(filename, '._-()[]', '       '))"
@@ -20,20 +20,20 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
     def for_user(self, user: "User") -> "CollectionQuerySet":
         return self.filter(owner=user)
 
-    def counted(self) -> "CollectionQuerySet":
-        """With how many documents are in each: of the rows of the page alone, and read in the index alone.
+    def counted(self, user: "User") -> "CollectionQuerySet":
+        """The user's, with how many documents are in each: of the rows of the page alone, and read in the index alone.
 
         A join with GROUP BY reads the memberships of all the owner's collections, also of those that LIMIT cuts off.
         """
         from documents.models import Membership
 
-        inside = Membership.objects.filter(owner=OuterRef("owner"), collection=OuterRef("pk")).order_by()
+        inside = Membership.objects.filter(owner=user, collection=OuterRef("pk")).order_by()
         size = Subquery(inside.values("collection").annotate(size=Count("*")).values("size"))
-        return self.annotate(document_count=Coalesce(size, 0))
+        return self.for_user(user).annotate(document_count=Coalesce(size, 0))
 
 
 class DocumentQuerySet(models.QuerySet["Document"]):
-    def for_user(self, user: "User") -> "DocumentQuerySet":
+    def for_user(self, user: "User | int") -> "DocumentQuerySet":
         return self.filter(owner=user)
 
     def in_collection(self, collection_id: UUID) -> "DocumentQuerySet":
@@ -53,11 +53,12 @@ class DocumentQuerySet(models.QuerySet["Document"]):
         )
         return self.alias(lower_name=models.functions.Lower("filename")).filter(starts | Q(matches))
 
-    def with_collections(self) -> "DocumentQuerySet":
+    def with_collections(self, user: "User | int") -> "DocumentQuerySet":
+        """The user's, with what they are in."""
         from documents.models import Membership
 
-        memberships = Membership.objects.only("owner_id", "document_id", "collection_id")
-        return self.prefetch_related(Prefetch("memberships", queryset=memberships))
+        memberships = Membership.objects.filter(owner=user).only("owner_id", "document_id", "collection_id")
+        return self.for_user(user).prefetch_related(Prefetch("memberships", queryset=memberships))
 
     def in_work(self) -> "DocumentQuerySet":
         return self.filter(status__in=self.model.IN_WORK)
@@ -72,6 +73,11 @@ class DocumentQuerySet(models.QuerySet["Document"]):
         """
         free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
         return self.in_work().filter(free, due_at__lte=Now()).order_by("owner", "due_at")
+
+
+class DocumentTextQuerySet(models.QuerySet["DocumentText"]):
+    def of(self, document: "Document") -> "DocumentTextQuerySet":
+        return self.filter(owner=document.owner_id, document=document.id)
 
 
 class ChunkQuerySet(models.QuerySet["Chunk"]):

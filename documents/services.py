@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from documents.sniffing import UnsupportedFormat, sniff
 from documents.versions import lock_versions, take_out
 from ragsite import tracing
 from ragsite.backup.holding import release_folder
+from ragsite.sharding.line import has_work
 
 if TYPE_CHECKING:
     from documents.querysets import DocumentQuerySet
@@ -102,11 +104,15 @@ def _mend(document: Document, file: File) -> bool:
         document.file.save(document.filename, file, save=False)
     except FileNotFoundError:
         return False
-    if not Document.objects.filter(id=document.id).update(file=document.file.name):
+    if not _row(document).update(file=document.file.name):
         delete_files(document.owner_id, document.id)
         return False
     reprocess_documents([document])
     return True
+
+
+def _row(document: Document) -> "DocumentQuerySet":
+    return Document.objects.filter(owner=document.owner_id, id=document.id)
 
 
 def clean_filename(filename: str) -> str:
@@ -148,6 +154,7 @@ def _create_document(
         document.file.save(filename, file, save=False)
         with transaction.atomic():
             document.save(force_insert=True)
+            has_work(document.owner_id)
             names_changed(document.owner_id, [document.id])
             _insert_memberships(owner, [document.id], _locked(owner, collections))
             transaction.on_commit(partial(wake_for, document))
@@ -204,7 +211,7 @@ def rename_document(*, document: Document, filename: str) -> None:
     """Give a document another name; its content type, chunks and citations stay as they are. Raises DocumentGone."""
     document.filename = clean_filename(filename)
     with transaction.atomic():
-        renamed = Document.objects.filter(id=document.id).update(filename=document.filename, updated_at=Now())
+        renamed = _row(document).update(filename=document.filename, updated_at=Now())
         names_changed(document.owner_id, [document.id])
     if not renamed:
         raise DocumentGone
@@ -231,52 +238,61 @@ def delete_collection(*, collection: Collection) -> None:
     """Delete a collection; its documents stay."""
     with transaction.atomic():
         names_changed(collection.owner_id)
-        collection.delete()
+        # Memberships go by the database's cascade. Django's own would look for them by the collection alone.
+        rows = Collection.objects.filter(owner=collection.owner_id, id=collection.id)
+        rows._raw_delete(rows.db)
 
 
 def retry_documents(documents: "Iterable[Document]") -> int:
     """Try failed documents again, from the beginning. Returns how many were failed."""
-    rows = Document.objects.filter(id__in=[document.id for document in documents])
-    return _restart(rows, statuses=[Document.Status.FAILED])
+    return _restart(documents, statuses=[Document.Status.FAILED])
 
 
 def retry_failed(documents: "DocumentQuerySet") -> int:
     """The same for as many of these as one statement should change. Returns how many it has changed."""
-    ids = documents.failed().order_by("uploaded_at", "id").values("id")[:MOST_RETRIED]
-    return _restart(Document.objects.filter(id__in=ids), statuses=[Document.Status.FAILED])
+    first = documents.failed().order_by("uploaded_at", "id").only("id", "owner_id")[:MOST_RETRIED]
+    return _restart(first, statuses=[Document.Status.FAILED])
 
 
 def reprocess_documents(documents: "Iterable[Document]") -> int:
     """Process documents anew; they stay searchable as they are until the new chunks replace the old."""
-    rows = Document.objects.filter(id__in=[document.id for document in documents])
-    return _restart(rows, statuses=[Document.Status.FAILED, Document.Status.PROCESSED])
+    return _restart(documents, statuses=[Document.Status.FAILED, Document.Status.PROCESSED])
 
 
-def _restart(rows: "DocumentQuerySet", statuses: list[str]) -> int:
+def _restart(documents: "Iterable[Document]", statuses: list[str]) -> int:
+    """A statement for each owner, whose rows may be on a shard of their own."""
+    by_owner: dict[int, list[UUID]] = defaultdict(list)
+    for document in documents:
+        by_owner[document.owner_id].append(document.id)
     with transaction.atomic():
-        for owner_id in set(rows.order_by().values_list("owner_id", flat=True)):
-            library_changed(owner_id)
-        count = rows.filter(status__in=statuses).update(
-            status=Document.Status.UPLOADED,
-            stage_progress=0,
-            stage_started_at=None,
-            stage_seconds={},
-            error_code="",
-            error_detail="",
-            error_retryable=False,
-            attempt=None,
-            attempts=0,
-            crashes=0,
-            waiting_for="",
-            lease_expires_at=None,
-            due_at=Now(),
-            restarted_at=Now(),
-            processed_at=None,
-            updated_at=Now(),
-        )
+        count = sum(_restart_of(owner_id, ids, statuses) for owner_id, ids in by_owner.items())
         if count:
             transaction.on_commit(wake_for_all)
     return count
+
+
+def _restart_of(owner_id: int, ids: list[UUID], statuses: list[str]) -> int:
+    library_changed(owner_id)
+    has_work(owner_id)
+    rows = Document.objects.filter(owner_id=owner_id, id__in=ids, status__in=statuses)
+    return rows.update(
+        status=Document.Status.UPLOADED,
+        stage_progress=0,
+        stage_started_at=None,
+        stage_seconds={},
+        error_code="",
+        error_detail="",
+        error_retryable=False,
+        attempt=None,
+        attempts=0,
+        crashes=0,
+        waiting_for="",
+        lease_expires_at=None,
+        due_at=Now(),
+        restarted_at=Now(),
+        processed_at=None,
+        updated_at=Now(),
+    )
 
 
 def delete_documents(*, owner_id: int, documents: Iterable[UUID]) -> int:

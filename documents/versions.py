@@ -54,7 +54,10 @@ def have_replaced(documents: Sequence[Document]) -> bool:
 
 def take_out(owner_id: int, documents: Iterable[UUID]) -> None:
     """Close the chains over documents that are about to be deleted."""
-    pending = Document.objects.filter(owner_id=owner_id, id__in=list(documents), replaces__isnull=False)
+    going = list(documents)
+    pending = Document.objects.filter(owner_id=owner_id, id__in=going, replaces__isnull=False)
     for document in pending:
         Document.objects.filter(owner_id=owner_id, id=document.id).update(replaces=None)
         Document.objects.filter(owner_id=owner_id, replaces=document.id).update(replaces=document.replaces_id)
+    # What was to replace them replaces nothing: as the foreign key would, but for distributed tables, where it cannot.
+    Document.objects.filter(owner_id=owner_id, replaces__in=going).update(replaces=None)

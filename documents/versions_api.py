@@ -27,7 +27,7 @@ class ReplaceView(OwnDocumentMixin, APIView):
     @extend_schema(operation_id="documents_replaceable", responses=UploadedSerializer)
     def get(self, request: Request, pk: UUID) -> Response:
         """The document with the one of its name that it may replace, for uploads whose answer had no body."""
-        document = Document.objects.for_user(caller(request)).with_collections().filter(id=pk).first()
+        document = Document.objects.with_collections(caller(request)).filter(id=pk).first()
         if document is None:
             raise Http404
         return Response(UploadedSerializer(document, context={"namesake": replaceable_by(document)}).data)

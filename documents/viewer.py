@@ -105,7 +105,7 @@ def _boxes(document: Document, numbers: list[int], passage: Passage | None) -> t
 
 
 def _pages(document: Document) -> list[dict[str, Any]]:
-    return DocumentText.objects.values_list("pages", flat=True).filter(document=document.id).first() or []
+    return DocumentText.objects.of(document).values_list("pages", flat=True).first() or []
 
 
 def _pages_under(pages: list[dict[str, Any]], passage: Passage | None) -> list[int]:

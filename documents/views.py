@@ -50,7 +50,7 @@ read_or_write = require_http_methods(["GET", "HEAD", "POST"])
 @cached_page(LIBRARY_PAGE)
 def library(request: HttpRequest) -> HttpResponse:
     """The list of documents; for htmx the list alone."""
-    documents = DocumentFilter(request.GET, queryset=_own_documents(request).with_collections())
+    documents = DocumentFilter(request.GET, queryset=Document.objects.with_collections(caller(request)))
     ordering = request.GET.get("ordering") or "-uploaded_at"
     if not documents.is_valid() or ordering not in ORDERINGS:
         return redirect("library")
@@ -167,7 +167,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 @cached_page(DOCUMENT_PAGE, document="pk")
 def document(request: HttpRequest, pk: UUID) -> HttpResponse:
     """A document, opened at ``page`` or at the passage ``start``–``end``."""
-    shown = _own_documents(request).with_collections().filter(pk=pk).first()
+    shown = Document.objects.with_collections(caller(request)).filter(pk=pk).first()
     if shown is None:
         return to_newer_version(request, pk)
     _name_collections([shown], list(_own_collections(request)[:SHOWN_COLLECTIONS]))
@@ -231,7 +231,7 @@ def chunks(request: HttpRequest, pk: UUID) -> HttpResponse:
 @gone_is_not_found
 def edit_document(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Rename a document, and say which collections it is in."""
-    shown = get_object_or_404(_own_documents(request), pk=pk)
+    shown = get_object_or_404(Document.objects.with_collections(caller(request)), pk=pk)
     initial = {"filename": shown.filename, "collections": [row.collection_id for row in shown.memberships.all()]}
     form = DocumentForm(caller(request), request.POST or None, initial=initial)
     if form.is_valid():
@@ -370,4 +370,4 @@ def _own_documents(request: HttpRequest) -> Any:
 
 
 def _own_collections(request: HttpRequest) -> QuerySet[Collection]:
-    return Collection.objects.for_user(caller(request)).counted().order_by(Lower("name"), "id")
+    return Collection.objects.counted(caller(request)).order_by(Lower("name"), "id")

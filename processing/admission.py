@@ -65,7 +65,7 @@ class Admission:
             self._closed = True
             attempts = [attempt for attempt in self._in_work if self._threads.get(attempt) not in hanging]
             documents = [self._in_work[attempt].id for attempt in attempts]
-        rows = Document.objects.filter(id__in=documents, attempt__in=attempts)
+        rows = Document.objects.filter(owner__in=owners, id__in=documents, attempt__in=attempts)
         rows.update(attempt=None, lease_expires_at=None, due_at=Now(), updated_at=Now())
 
     def _has_place_for_large(self) -> bool:

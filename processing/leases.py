@@ -26,7 +26,9 @@ from django.db.models.functions import Least, Now
 from documents.caching import library_changed
 from documents.models import Document
 from documents.queue.kinds import FREE, WORK, condition
+from documents.queue.shards import candidates
 from ragsite.routes import DOCUMENT_QUEUES
+from ragsite.sharding.state import is_sharded
 
 if TYPE_CHECKING:
     from documents.querysets import DocumentQuerySet
@@ -67,7 +69,7 @@ ORDER BY coalesce(busy.leases, 0), turn.claimed_at NULLS FIRST, next.later, next
 """  # noqa: S608  (constants of this module)
 
 LOCKED = f"""
-SELECT id FROM documents_document WHERE id = ANY (%s::uuid[]) AND {FREE}
+SELECT owner_id, id FROM documents_document WHERE {{whose}}id = ANY (%s::uuid[]) AND {FREE}
 ORDER BY array_position(%s::uuid[], id) LIMIT 1 FOR UPDATE SKIP LOCKED
 """  # noqa: S608
 
@@ -91,21 +93,30 @@ class LeaseLost(Exception):
 
 def claim_next(*, small_only: bool = False, queues: Collection[str] = DOCUMENT_QUEUES) -> Document | None:
     """Claim the next due document of these queues with a fresh attempt token; None when nothing is due."""
+    if is_sharded():
+        offers = candidates(queues, small_only)
+        return next((document for owner_id, ids in offers if (document := _claim(ids, owner_id))), None)
     statement = CANDIDATES.format(kinds=condition(queues, "d"))
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, {"size": Document.LARGE_BYTES if small_only else ANY_SIZE})
-        candidates = [row[0] for row in cursor.fetchall()]
-        cursor.execute(LOCKED, [candidates, candidates])
+        return _claim([row[0] for row in cursor.fetchall()])
+
+
+def _claim(candidates: list[uuid.UUID], owner_id: int | None = None) -> Document | None:
+    """The first of them that nobody else is claiming; with the owner, where rows are found by him."""
+    whose = "" if owner_id is None else f"owner_id = {owner_id:d} AND "
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(LOCKED.format(whose=whose), [candidates, candidates])
         row = cursor.fetchone()
         if row is None:
             return None
-        document = _take(row[0])
+        document = _take(*row)
         cursor.execute(TAKE_TURN, [document.owner_id])
         return document
 
 
-def _take(document_id: uuid.UUID) -> Document:
-    rows = Document.objects.filter(id=document_id)
+def _take(owner_id: int, document_id: uuid.UUID) -> Document:
+    rows = Document.objects.filter(owner=owner_id, id=document_id)
     rows.update(
         # A lease that was not given back is one of a worker that died.
         crashes=Least(

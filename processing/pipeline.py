@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from documents.models import Document
-from documents.queue.kinds import claimable
+from documents.queue.kinds import next_due
 from documents.queue.waking import wake_worker
 from documents.replacing import take_over
 from documents.signals import document_processed
@@ -240,6 +240,6 @@ def _embed(lease: Lease, notes: Notes, missing: list[EmbeddingInput] | None) -> 
             left -= len({entry.position for entry in batch})
             write_embeddings(lease, model, batch, vectors, progress=(chunks - left) / chunks)
             limits.check()
-            if left and time.monotonic() > ends and claimable(queues_taken())[:1]:
+            if left and time.monotonic() > ends and next_due(queues_taken()):
                 raise SliceEnded
         drop_other_vectors(lease, model)

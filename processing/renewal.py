@@ -13,6 +13,7 @@ from documents.models import Document, Embedding, EmbeddingModel
 from documents.queue.waking import wake_worker
 from documents.vectors import forget_model, model_names
 from ragsite.routes import EMBED
+from ragsite.sharding.line import has_work
 
 AT_ONCE = 20
 """Documents given to the workers in one round: an upload never waits for more."""
@@ -34,6 +35,7 @@ def renew_vectors() -> int:
     with transaction.atomic():
         for owner_id in set(chosen.values_list("owner_id", flat=True)):
             library_changed(owner_id)
+            has_work(owner_id)
         count = chosen.filter(status=Document.Status.PROCESSED).update(
             status=Document.Status.EMBEDDING, stage_progress=0, stage_started_at=Now(), due_at=Now(), updated_at=Now()
         )

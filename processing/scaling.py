@@ -15,7 +15,7 @@ from django.db import Error as DatabaseProblem
 from django.db import connection
 from django.utils import timezone
 
-from documents.queue.kinds import claimable
+from documents.queue.kinds import longest_due
 from processing.taking import queues_taken, wake_own
 from ragsite.service_level.models import Rollup
 from ragsite.service_level.sketch import Sketch
@@ -73,7 +73,7 @@ class Rule:
 def read_signals() -> Signals:
     """Two short statements."""
     now = timezone.now()
-    due = claimable(queues_taken()).order_by("due_at").values_list("due_at", flat=True).first()
+    due = longest_due(queues_taken())
     added = Sketch()
     for rollup in Rollup.objects.filter(start__gte=now - ADDED_OVER, indicator=Indicator.ADDED):
         added.merge(rollup.sketch)

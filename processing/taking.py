@@ -1,6 +1,6 @@
 """Which documents this process takes: those of the queues that its worker was started for, else all."""
 
-from documents.queue.kinds import claimable, queue_for
+from documents.queue.kinds import next_due, queue_for
 from documents.queue.waking import wake_worker
 from ragsite.heartbeat import was_alive_lately
 from ragsite.queues import served
@@ -26,7 +26,7 @@ def others_embed() -> bool:
 
 def wake_own() -> None:
     """Wake a worker of this kind if there is a document that it may take."""
-    document = claimable(queues_taken()).only("id", "owner_id", "status", "size").first()
+    document = next_due(queues_taken())
     if document is not None:
         queue, own = queue_for(document, DOCUMENT_QUEUES[1:]), queues_served()
         wake_worker(queue if queue in own or not own else min(own))

@@ -42,11 +42,11 @@ WHERE owner_id = %s AND model_id = %s AND content_hash = ANY (%s)
 # Of the chunks whose part 0 is not there: with the parts that are, because they were known.
 MISSING = """
 SELECT c.position, c.start, c.kind, c.language, c.title, c.headings, c.text, ARRAY(
-  SELECT e.part FROM documents_embedding e WHERE e.owner_id = c.owner_id AND e.document_id = c.document_id
+  SELECT e.part FROM documents_embedding e WHERE e.owner_id = %(owner)s AND e.document_id = c.document_id
     AND e.position = c.position AND e.model_id = %(model)s)
 FROM documents_chunk c
 WHERE c.owner_id = %(owner)s AND c.document_id = %(document)s AND NOT EXISTS (
-  SELECT FROM documents_embedding e WHERE e.owner_id = c.owner_id AND e.document_id = c.document_id
+  SELECT FROM documents_embedding e WHERE e.owner_id = %(owner)s AND e.document_id = c.document_id
   AND e.position = c.position AND e.part = 0 AND e.model_id = %(model)s)
 ORDER BY c.position
 """
@@ -133,9 +133,9 @@ def _delete_derived(document: Document) -> None:
 def _write_text(document: Document, extraction: Extraction) -> None:
     content = extraction.as_json()
     DocumentText.objects.update_or_create(
+        owner_id=document.owner_id,
         document_id=document.id,
         defaults={
-            "owner_id": document.owner_id,
             "text": extraction.text,
             "pages": content["pages"],
             "blocks": content["blocks"],

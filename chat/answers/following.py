@@ -61,8 +61,8 @@ def _follow_running(message: Message, after: int) -> Batches:
 
 def _ending(message: Message) -> endings.Ending:
     """What the database says of an answer that has ended."""
-    rows = Message.objects.filter(owner_id=message.owner_id, id=message.id)
-    stored = rows.whole().select_related("owner").first()
+    rows = Message.objects.whole(message.owner_id).filter(id=message.id)
+    stored = rows.select_related("owner").first()
     if stored is None:
         return endings.DELETED
     return endings.of_message(whole_message_json(stored)) if stored.owner.is_active else endings.FORBIDDEN

@@ -71,8 +71,9 @@ def mark_interrupted(identifier: UUID) -> bool:
     Raises RedisError.
     """
     written = streams.read(identifier)
+    owner_id = Message.objects.running().filter(id=identifier).values_list("owner_id", flat=True).first()
     with transaction.atomic():
-        message = Message.objects.running().filter(id=identifier).select_for_update().first()
+        message = Message.objects.running().filter(owner=owner_id, id=identifier).select_for_update().first()
         if message is None:
             return False
         message.status = Message.Status.INTERRUPTED

@@ -5,6 +5,7 @@ when its owner puts in a hundred more.
 """
 
 from collections.abc import Collection
+from datetime import datetime
 
 from django.db import connection
 from django.db.models import BooleanField
@@ -13,6 +14,7 @@ from django.db.models.expressions import RawSQL
 from documents.models import Document
 from documents.querysets import DocumentQuerySet
 from ragsite.routes import DOCUMENT_QUEUES, EMBED, INGEST_BULK, INGEST_SMALL, INTERACTIVE
+from ragsite.sharding.state import is_sharded
 
 FEW = 3
 """Who has no more documents than these in work waits for them, and does not fill a library."""
@@ -26,10 +28,10 @@ FREE = (
 _OF_FEW = f"""(SELECT count(*) FROM (
   SELECT FROM documents_document w WHERE w.owner_id = {{table}}.owner_id AND w.{WORK} LIMIT {FEW + 1}
 ) few) <= {FEW}"""  # noqa: S608  (constants)
-_SMALL = f"status <> 'embedding' AND size < {Document.LARGE_BYTES}"
+SMALL = f"status <> 'embedding' AND size < {Document.LARGE_BYTES}"
 CONDITIONS = {
-    INTERACTIVE: f"{_SMALL} AND {_OF_FEW}",
-    INGEST_SMALL: _SMALL,
+    INTERACTIVE: f"{SMALL} AND {_OF_FEW}",
+    INGEST_SMALL: SMALL,
     INGEST_BULK: f"status <> 'embedding' AND size >= {Document.LARGE_BYTES}",
     EMBED: "status = 'embedding'",
 }
@@ -45,7 +47,7 @@ WITH RECURSIVE owners(owner_id) AS (
   FROM owners WHERE owners.owner_id IS NOT NULL
 )
 SELECT '{INTERACTIVE}' AS queue, coalesce(sum(waiting), 0), min(since) FROM owners CROSS JOIN LATERAL (
-  SELECT count(*) FILTER (WHERE {FREE} AND {_SMALL}) AS waiting, min(due_at) FILTER (WHERE {FREE} AND {_SMALL}) AS since
+  SELECT count(*) FILTER (WHERE {FREE} AND {SMALL}) AS waiting, min(due_at) FILTER (WHERE {FREE} AND {SMALL}) AS since
   FROM (SELECT * FROM documents_document d WHERE {WORK} AND d.owner_id = owners.owner_id LIMIT {FEW + 1}) open
   HAVING count(*) <= {FEW}
 ) few
@@ -85,9 +87,28 @@ def queue_for(document: Document, queues: Collection[str] = DOCUMENT_QUEUES) -> 
     return INTERACTIVE if few or INGEST_SMALL not in queues else INGEST_SMALL
 
 
+def longest_due(queues: Collection[str]) -> datetime | None:
+    """Since when that document is due, of those that workers of these queues may begin now, that is so for longest."""
+    document = next_due(queues)
+    return document.due_at if document else None
+
+
+def next_due(queues: Collection[str]) -> Document | None:
+    """The document that has been due for longest, of those that workers of these queues may begin now."""
+    if is_sharded():
+        from documents.queue import shards
+
+        return shards.next_due(queues)
+    return claimable(queues).order_by("due_at").only("id", "owner_id", "status", "size", "due_at").first()
+
+
 def waiting(most: int) -> dict[str, tuple[int, float | None]]:
     """Of each queue how many are due, and since when the longest waiting one is (a timestamp), both of the first
     ``most`` that are found. What is interactive counts as small too."""
+    if is_sharded():
+        from documents.queue import shards
+
+        return shards.waiting(most)
     with connection.cursor() as cursor:
         cursor.execute(WAITING, {"most": most})
         return {queue: (int(count), due_at and due_at.timestamp()) for queue, count, due_at in cursor.fetchall()}

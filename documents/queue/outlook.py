@@ -21,6 +21,8 @@ from django.utils import timezone
 from documents.models import Document
 from documents.queue.rates import Rates, measured_rates
 from ragsite.heartbeat import worker_is_alive
+from ragsite.sharding.line import ask_each
+from ragsite.sharding.state import is_sharded
 
 ENOUGH_MEASURED = 0.9
 """The share of documents whose time can be told, from which on the others count as the average of those."""
@@ -56,16 +58,18 @@ WHERE {IS_OPEN}
 WAITING = f"{IS_OPEN} AND (d.lease_expires_at IS NULL OR d.lease_expires_at <= statement_timestamp())"
 # Each owner's documents are counted in an index (document_claim_idx), and their seconds are those of the first of them:
 # what a request reads has a bound, however long the queue is. What is leased is found by document_lease_idx.
-LINES = f"""
-WITH RECURSIVE owners (id) AS (
+OWNERS = f"""
   (SELECT d.owner_id FROM documents_document d WHERE {IS_OPEN} ORDER BY d.owner_id LIMIT 1)
   UNION ALL SELECT (
     SELECT d.owner_id FROM documents_document d WHERE {IS_OPEN} AND d.owner_id > owners.id ORDER BY d.owner_id LIMIT 1
   ) FROM owners WHERE owners.id IS NOT NULL
+"""  # noqa: S608
+LINES_OF = f"""
+WITH RECURSIVE owners (id) AS (<owners>
 ), leased AS MATERIALIZED (
   SELECT owner_id, count(*) AS count, count(seconds) AS measured, sum(seconds) AS seconds,
     min(seconds) AS quickest, max(seconds) AS slowest
-  FROM ({OPEN} AND d.lease_expires_at > statement_timestamp()) AS open GROUP BY owner_id
+  FROM ({OPEN} AND d.lease_expires_at > statement_timestamp()<only>) AS open GROUP BY owner_id
 )
 SELECT owners.id, waiting.count, waiting.count * first.measured / greatest(first.count, 1),
   waiting.count * first.seconds / greatest(first.count, 1),
@@ -80,6 +84,10 @@ FROM owners CROSS JOIN LATERAL (
   FROM ({OPEN} AND {WAITING} AND d.owner_id = owners.id ORDER BY d.due_at, d.id LIMIT %(sampled)s) AS open
 ) AS first LEFT JOIN leased ON leased.owner_id = owners.id WHERE owners.id IS NOT NULL
 """  # noqa: S608
+LINES = LINES_OF.replace("<owners>", OWNERS).replace("<only>", "")
+# Where documents are distributed: of one owner, in his shard.
+LINE = LINES_OF.replace("<owners>", "SELECT %(owner)s::bigint").replace("<only>", " AND d.owner_id = %(owner)s")
+LINE = LINE.replace("owners.id", "%(owner)s::bigint")
 
 PLACES = f"""
 WITH line AS MATERIALIZED (
@@ -224,6 +232,9 @@ def site_outlook() -> Outlook:
 
 
 def _counted(rates: Rates) -> list[list[Any]]:
+    if is_sharded():
+        found = (row for _, rows in ask_each(LINE, _parameters(rates)) for row in rows)
+        return [list(row) for row in found if row[1] or row[4]]
     with connection.cursor() as cursor:
         cursor.execute(LINES, _parameters(rates))
         return [list(row) for row in cursor.fetchall()]

@@ -29,10 +29,15 @@ from rest_framework.settings import api_settings
 from sqlalchemy.exc import TimeoutError as PoolTimeout  # of django-db-connection-pool
 
 from ragsite.files import StorageUnavailable
+from ragsite.sharding.state import is_shard_away
 
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+SHARD_AWAY = (
+    "The part of the database that holds your documents and conversations cannot be reached at the moment. Nothing of "
+    "them is lost. Try again in a minute; if it lasts, tell an administrator."
+)
 API_PREFIXES = ("/api/", "/v1/")
 """Below these paths an error is answered as a problem, elsewhere as a page."""
 
@@ -114,6 +119,8 @@ def _away(exc: BaseException) -> Problem:
     if isinstance(exc, StorageUnavailable):
         detail = "The file storage cannot be reached at the moment. Try again in a few seconds."
         return Problem(503, "storage_unavailable", detail, headers={"Retry-After": "5"})
+    if is_shard_away(exc):
+        return Problem(503, "shard_unavailable", SHARD_AWAY, headers={"Retry-After": "15"})
     detail = "The database is restarting or overloaded. Try again in a few seconds."
     return Problem(503, "database_unavailable", detail, headers={"Retry-After": "3"})
 

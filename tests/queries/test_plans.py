@@ -14,12 +14,17 @@ from django.db import connection, transaction
 from django.test.utils import setup_databases, teardown_databases
 from django.urls import resolve
 
-from documents.models import Document
+from chat.bodies import body_of
+from chat.models import Conversation, Message, MessageBody
+from documents.models import Collection, Document, Membership
 from ragsite.accounts.models import User
+from ragsite.fields import new_id
 from tests.fakes import FakeEncoder
+from tests.queries.owners import owner_faults
 from tests.queries.plans import Limits, faults, summary
 from tests.queries.recording import Statement, recorded
 from tests.queries.requests import EVERY, NOT_HERE, TASKS, Call
+from tests.queries.telling import telling, untold
 from tests.queries.world import Caller, routes
 
 pytestmark = pytest.mark.xdist_group("plans")
@@ -61,10 +66,46 @@ def test_every_route_and_method_has_a_request(caller):
 
 @pytest.mark.parametrize("call", EVERY, ids=str)
 def test_no_plan_reads_more_than_it_shows(caller, call):
-    with recorded(plans=True) as statements:
+    with telling() as told, recorded(plans=True) as statements:
         response = caller.send(call)
     assert response.status_code == call.expect, response.content[:500]
     assert problems(statements, call.limits) == []
+    assert untold(statements, told) == []
+
+
+def test_a_write_that_nobody_tells_is_noticed(caller):
+    with telling() as told, recorded() as statements:
+        Document.objects.filter(id=caller.names["document"]).update(title="New")
+    assert untold(statements, told) == ["documents_document was written, and none of ['library'] told"]
+    without = [f"{fault}: {statement.shape}" for statement in statements for fault in owner_faults(statement)]
+    assert without == [], "it could not be answered by its owner's shard alone: docs/sharding.md"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        lambda owner: list(Document.objects.filter(filename="a.txt")),
+        lambda owner: list(Membership.objects.extra(
+            tables=["documents_collection"],
+            where=["documents_collection.id = collection_id AND documents_membership.owner_id = %s"], params=[owner.pk],
+        )),
+        lambda owner: list(Message.objects.for_user(owner).filter(conversation__in=Conversation.objects.all())),
+        lambda owner: Document.objects.filter(id=new_id()).update(title="x"),
+        lambda owner: Collection.objects.filter(owner=owner).update(owner=owner),
+        lambda owner: MessageBody.objects.bulk_create(
+            [body_of(Message.objects.for_user(owner).first(), "x")],
+            update_conflicts=True, unique_fields=["message"], update_fields=["content"],
+        ),
+    ],
+    ids=["no-owner", "joined-by-id", "subquery", "update", "changed-owner", "conflict"],
+)  # fmt: skip
+def test_a_statement_that_needs_more_than_its_owners_shard_is_noticed(caller, statement):
+    owner = User.objects.get(username="seed-00001")
+    with transaction.atomic():
+        with recorded(plans=True) as statements:
+            statement(owner)
+        transaction.set_rollback(True)
+    assert any(map(owner_faults, statements))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The same schema on a distributed PostgreSQL (Citus): docs/sharding.md."""
