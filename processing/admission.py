@@ -65,6 +65,7 @@ class Admission:
             self._closed = True
             attempts = [attempt for attempt in self._in_work if self._threads.get(attempt) not in hanging]
             documents = [self._in_work[attempt].id for attempt in attempts]
+            owners = {self._in_work[attempt].owner_id for attempt in attempts}
         rows = Document.objects.filter(owner__in=owners, id__in=documents, attempt__in=attempts)
         rows.update(attempt=None, lease_expires_at=None, due_at=Now(), updated_at=Now())
 
