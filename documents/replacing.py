@@ -23,14 +23,16 @@ def replaceable_by(document: Document) -> Document | None:
     """The newest older document of the same name beside this one (in a collection of its, or like it in none)."""
     if document.replaces_id:
         return None
-    memberships = Membership.objects.filter(owner=document.owner_id, document=OuterRef("id"))
-    beside = list(document.memberships.filter(owner=document.owner_id).values_list("collection", flat=True))
     namesakes = (
         Document.objects.filter(owner=document.owner_id, uploaded_at__lte=document.uploaded_at, replacements=None)
         .alias(lower_name=Lower("filename"))
         .filter(lower_name=document.filename.lower())
         .exclude(id=document.id)
     )
+    if not namesakes.exists():  # as for most uploads: what follows is as much again
+        return None
+    memberships = Membership.objects.filter(owner=document.owner_id, document=OuterRef("id"))
+    beside = list(document.memberships.filter(owner=document.owner_id).values_list("collection", flat=True))
     in_place = Exists(memberships.filter(collection__in=beside)) if beside else ~Exists(memberships)
     return namesakes.filter(in_place).order_by("-uploaded_at", "-id").first()
 
