@@ -2,12 +2,10 @@
 
 import contextlib
 import logging
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
@@ -16,7 +14,7 @@ from documents.models import Document
 from documents.services import delete_files
 from documents.tus.receiving import sweep_expired
 from ragsite import limits
-from ragsite.api.uploads import was_left
+from ragsite.api.uploads import remove_left
 from ragsite.backup.holding import release_held
 
 GRACE = timedelta(hours=1)
@@ -38,11 +36,11 @@ def sweep_files() -> int:
             "backup: nothing was removed. If they may go, remove them by hand.",
             len(orphans),
         )
-        return held + _sweep_uploads()
+        return held + sweep_expired() + remove_left()
     for owner_id, document_id in orphans:
         limits.check()
         delete_files(owner_id, document_id)
-    return held + len(orphans) + _sweep_uploads()
+    return held + len(orphans) + sweep_expired() + remove_left()
 
 
 def _folders() -> Iterator[tuple[int, list[UUID]]]:
@@ -71,14 +69,3 @@ def _orphans(owner_id: int, folders: list[UUID]) -> Iterator[tuple[int, UUID]]:
 def _made_at(document_id: UUID) -> float:
     """When an id of version 7 was made, in seconds (RFC 9562, section 5.7: its first 48 bits are milliseconds)."""
     return (document_id.int >> 80) / 1000
-
-
-def _sweep_uploads() -> int:
-    oldest = time.time() - GRACE.total_seconds() * 24
-    removed = sweep_expired()
-    for path in settings.LAYOUT.uploads_dir.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # an upload that has just ended
-            if path.stat().st_mtime < oldest or was_left(path):
-                path.unlink()
-                removed += 1
-    return removed

@@ -33,11 +33,16 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """On SIGTERM running answers are finished or stored as far as they have come, then what was measured of them."""
+    """On SIGTERM running answers are finished or stored as far as they have come, then what was measured of them.
+
+    What broken uploads leave on a web machine is removed by its own processes.
+    """
+    from ragsite.api.uploads import remove_left_each_hour
     from ragsite.metrics import process
     from ragsite.stopping import heed_sigterm
 
     process.begin()
+    remove_left_each_hour()
     heed_sigterm()
     if report := os.environ.get("RAGSITE_REPORT_FD"):
         os.write(int(report), b"\n")  # ready: ragsite.supervisor.renewal

@@ -2,6 +2,8 @@
 
 import contextlib
 import fcntl
+import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,11 @@ RESUMABLE_PREFIX = "/api/v1/uploads/"
 
 JUST_MADE_SECONDS = 60
 """A file is locked in the moment after it was made."""
+HOUR = 3600
+ABANDONED_SECONDS = 24 * HOUR
+"""So long a resumable upload may rest."""
+
+logger = logging.getLogger(__name__)
 
 
 class BoundedBody:
@@ -72,7 +79,32 @@ class BoundedUploadHandler(TemporaryFileUploadHandler):
             raise
 
 
-def was_left(path: Path) -> bool:
+def remove_left() -> int:
+    """Remove from this machine's folder what uploads have left that broke off or that nobody goes on with."""
+    removed, oldest = 0, time.time() - ABANDONED_SECONDS
+    for path in settings.LAYOUT.uploads_dir.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # an upload that has just ended
+            if path.stat().st_mtime < oldest or _was_left(path):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def remove_left_each_hour() -> None:
+    """In a thread of a web process: the clock's sweeping sees no folder but that of its own machine."""
+
+    def run() -> None:
+        hours = threading.Event()
+        while not hours.wait(HOUR):
+            try:
+                remove_left()
+            except OSError as error:
+                logger.warning("what uploads have left stays for another hour: %s", error.strerror)
+
+    threading.Thread(target=run, name="uploads", daemon=True).start()
+
+
+def _was_left(path: Path) -> bool:
     """Whether this is the beginning of a file in a request whose process was killed."""
     if ".upload" not in path.suffixes or time.time() - path.stat().st_mtime < JUST_MADE_SECONDS:
         return False
