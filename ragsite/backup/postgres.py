@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 from django.db import connection
 from psycopg2.extensions import make_dsn
 
-from ragsite.embedded.postgres import BINARIES
+from ragsite.embedded.postgres import BINARIES, MAJOR_VERSION
 from ragsite.embedded.program import environment_without_secrets
 
 BLOCK = 1 << 20
@@ -39,13 +39,18 @@ def _place(parameters: dict[str, Any]) -> tuple[str, dict[str, str]]:
 def program(name: str, server_major: int) -> str:
     """The embedded one, or a newer one on the PATH where the server is newer: older ones refuse."""
     own = str(BINARIES / name)
-    return own if server_major <= 18 else shutil.which(name) or own
+    return own if server_major <= int(MAJOR_VERSION) else shutil.which(name) or own
 
 
 def dump(target: Path, parameters: dict[str, Any], server_major: int, snapshot: str, empty: list[str]) -> None:
     """The database of a snapshot, in pg_dump's custom format; of the tables in ``empty`` no rows."""
     command = [program("pg_dump", server_major), "--format=custom", "--no-owner", "--no-privileges", "--no-comments"]
-    command += [f"--snapshot={snapshot}", f"--file={target}", *(f"--exclude-table-data={table}" for table in empty)]
+    command += [
+        "--extension=vector",
+        f"--snapshot={snapshot}",
+        f"--file={target}",
+        *(f"--exclude-table-data={table}" for table in empty),
+    ]
     place, environment = _place(parameters)
     done = subprocess.run([*command, place], env=environment, capture_output=True, check=False)
     if done.returncode:
@@ -60,7 +65,7 @@ def restore(source: Path, parameters: dict[str, Any], server_major: int, checks:
     """
     command = [program("pg_restore", server_major), "--no-owner", "--no-privileges", "--no-comments", "--file=-"]
     with _psql(parameters, server_major) as psql:
-        psql.write(b"BEGIN;\nSELECT '[1]'::vector;\n")
+        psql.write(b"BEGIN;\nCREATE EXTENSION IF NOT EXISTS vector;\nSELECT '[1]'::vector;\n")
         with subprocess.Popen([*command, str(source)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader:
             said = _gathered(reader.stderr)
             shutil.copyfileobj(reader.stdout, psql, BLOCK)  # type: ignore[arg-type]
