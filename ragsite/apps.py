@@ -15,3 +15,9 @@ class RagsiteConfig(AppConfig):
             from ragsite.profiling.recording import install
 
             install()
+        if settings.REPLICAS:
+            from ragsite.metrics.gauges import add
+            from ragsite.replicas import checks as replica_checks  # noqa: F401
+            from ragsite.replicas.gauges import replica_gauges
+
+            add("replicas", replica_gauges)

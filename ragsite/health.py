@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import psycopg2
 from django.conf import settings
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -24,10 +24,12 @@ from django.views.decorators.http import require_safe
 
 from ragsite import routes, stopping
 from ragsite.heartbeat import alive_key, quick_redis
+from ragsite.replicas.fleet import LAG
 
 logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 3.0
+MOST_LAG_SECONDS = 60
 REQUIRED = {"database", "cache", "migrations"}
 """Without these the site is not ready; without another part it is degraded."""
 
@@ -83,6 +85,7 @@ def probes() -> dict[str, Probe]:
         "worker": partial(check_workers, settings.DOCUMENT_QUEUES),
         "upkeep": partial(check_workers, [routes.MAINTENANCE]),
         "encoder": check_encoder,
+        **{alias: partial(check_replica, _connection_parameters(alias)) for alias in settings.REPLICAS},
     }
 
 
@@ -114,8 +117,8 @@ def _result(name: str, future: "Future[float]", started: float) -> dict[str, Any
     return {"ok": False, "detail": detail, "seconds": round(time.monotonic() - started, 4)}
 
 
-def _connection_parameters() -> dict[str, Any]:
-    return {**connection.get_connection_params(), "connect_timeout": 2}
+def _connection_parameters(alias: str = DEFAULT_DB_ALIAS) -> dict[str, Any]:
+    return {**connections[alias].get_connection_params(), "connect_timeout": 2}
 
 
 def query(parameters: dict[str, Any], sql: str) -> list[tuple[Any, ...]]:
@@ -158,6 +161,15 @@ def check_workers(queues: Sequence[str]) -> None:
         raise NotWell("no worker has reported in the last 30 seconds")
     if without:
         raise NotWell(f"no worker of {', '.join(without)} has reported in the last 30 seconds")
+
+
+def check_replica(parameters: dict[str, Any]) -> None:
+    """Without one the site reads from the primary."""
+    ((is_replica, lag),) = query(parameters, f"SELECT pg_is_in_recovery(), {LAG}")
+    if not is_replica:
+        raise NotWell("it takes writes: it is not a replica any more")
+    if lag > MOST_LAG_SECONDS:
+        raise NotWell(f"it is {lag:.0f} seconds behind")
 
 
 def check_encoder() -> None:

@@ -29,12 +29,16 @@ IDLE_SECONDS = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """How long a replica is left alone after a failure, and after many in a row."""
 
-SEEN = """
+LAG = """
+CASE WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() THEN 0
+  ELSE coalesce(extract(epoch FROM statement_timestamp() - pg_last_xact_replay_timestamp()), 0) END::float
+"""
+"""Seconds since what was replayed last was committed, where more was received. One that is cut off does not know."""
+SEEN = f"""
 SELECT pg_is_in_recovery(), (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint,
   coalesce((SELECT received_tli FROM pg_stat_wal_receiver), (SELECT timeline_id FROM pg_control_checkpoint())),
-  CASE WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() THEN 0
-    ELSE coalesce(extract(epoch FROM statement_timestamp() - pg_last_xact_replay_timestamp()), 0) END::float
-"""
+  {LAG}
+"""  # noqa: S608  (a constant of this module)
 """The timeline that it receives is told to roles with pg_read_all_stats; others learn it at its next restartpoint."""
 
 

@@ -48,12 +48,13 @@ def needed(space: Keyspace[Any], owner: int) -> Position | None:
         return Position(*seen.value)
     if seen.stamps is None:
         return None
-    found = _of_primary()
+    found = of_primary()
     caching.fill(seen, [found.lsn, found.timeline])
     return found
 
 
-def _of_primary() -> Position:
+def of_primary() -> Position:
+    """How far its log has come."""
     with connection.cursor() as cursor:
         cursor.execute(PRIMARY)
         return Position(*cursor.fetchone())

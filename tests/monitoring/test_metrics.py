@@ -205,7 +205,9 @@ def known(db):
             {f"{base}_total"} if metric.type == "counter" else {f"{base}_{e}" for e in ("bucket", "sum", "count")}
         )
     looked = {sample.name for family in gauges.Gauges().collect() for sample in family.samples}
-    return counted | looked | {"ragsite_queue_remaining_seconds"}  # only when it is known
+    now_and_then = {"ragsite_queue_remaining_seconds"}  # only when it is known
+    with_replicas = {"ragsite_replica_lag_seconds", "ragsite_replica_lag_bytes"}
+    return counted | looked | now_and_then | with_replicas
 
 
 def names_in(text):

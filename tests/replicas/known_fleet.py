@@ -27,4 +27,4 @@ class KnownFleet(Fleet):
         self.replica.note(Sighting(time.monotonic() + 1000, is_replica, lsn, timeline, 0.0))
 
     def has_replayed_all(self) -> None:
-        self.says(position._of_primary().lsn)
+        self.says(position.of_primary().lsn)

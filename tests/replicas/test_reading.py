@@ -196,7 +196,7 @@ def test_an_answer_of_long_ago_is_not_believed(owner: User, fleet: KnownFleet) -
 
 
 def test_a_position_is_the_primarys_log(fleet: KnownFleet) -> None:
-    before = position._of_primary()
+    before = position.of_primary()
     Collection.objects.create(owner=User.objects.create_user("someone"), name="Shelf")
-    after = position._of_primary()
+    after = position.of_primary()
     assert (after.lsn > before.lsn, after.timeline) == (True, 1)

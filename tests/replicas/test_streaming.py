@@ -16,7 +16,7 @@ from ragsite.layout import Layout
 from tests.instance import Instance, free_port, until
 from tests.scale.replica import Node, address
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PEOPLE = ("ada", "ben", "eve")
 
 
@@ -105,6 +105,17 @@ def test_reads_come_from_the_replica(cluster: Cluster) -> None:
         create(ada, "Shelf")
         assert until(lambda: reads_from_replica(cluster, ada))
         assert names(ada) == {"Shelf"}
+
+
+def test_it_is_told_how_the_replica_is(cluster: Cluster) -> None:
+    base = f"http://127.0.0.1:{cluster.site.port}"
+    assert httpx.get(f"{base}/readyz", timeout=30).json()["parts"]["replica-1"]["ok"]
+    assert 'ragsite_replica_lag_seconds{server="replica-1"}' in httpx.get(f"{base}/metrics", timeout=30).text
+    checked = cluster.site.manage("check", "--deploy")
+    assert "ragsite.W012" in checked.stderr, "the role may not see the timeline"
+    cluster.primary.query("GRANT pg_read_all_stats TO ragsite")
+    assert until(lambda: cluster.replica.has_caught_up_with(cluster.primary))
+    assert "replica-1" not in cluster.site.manage("check", "--deploy").stderr
 
 
 def test_a_search_comes_from_the_replica(cluster: Cluster) -> None:
@@ -276,6 +287,9 @@ def test_the_site_goes_on_with_a_replica_of_the_new_primary(cluster: Cluster) ->
         create(ada, "After")
         assert "After" in names(ada)
         assert not reads_from_replica(cluster, ada), "what DATABASE_REPLICA_URLS names takes writes now: it is none"
+        parts = httpx.get(f"http://127.0.0.1:{cluster.site.port}/readyz", timeout=30).json()["parts"]
+        assert parts["database"]["ok"]
+        assert "takes writes" in parts["replica-1"]["detail"]
         cluster.replica.set(synchronous_standby_names="")
         old = cluster.replica.replica(cluster.primary.folder, cluster.primary.port).start()
         try:
