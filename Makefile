@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries fairness scaling load check-deployment scale-test test-citus bench-citus
+.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries fairness scaling load check-deployment scaling-simulation scale-test test-citus bench-citus
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -72,6 +72,10 @@ load: $(VENV)/requirements-dev.stamp
 # each recovery took (docs/rolling-restart.md). Needs haproxy and pgbouncer. ROLL=1 restarts all nodes in turn instead.
 scale-test: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m tests.scale $(if $(ROLL),--roll) $(if $(VISITORS),--visitors $(VISITORS))
+
+# A day of traffic against the autoscaling rules of deploy/kubernetes: docs/scalability-strategy.md, and its picture.
+scaling-simulation: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.load.autoscaling
 
 # Dockerfile, compose.yaml and the Kubernetes manifests, read by the programs they are for; `make test` checks them by schema.
 check-deployment: $(VENV)/requirements-dev.stamp

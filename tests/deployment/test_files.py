@@ -23,23 +23,30 @@ from tests.deployment.files import KUBERNETES, ROOT, containers_of, documents, o
 
 STANDARD = {"PATH", "PYTHONDONTWRITEBYTECODE", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_NO_CACHE_DIR"}
 KUBERNETES_VERSION = "1.37"
+
+
+def keda_trigger(kind: str, types: list[str], required: list[str], *optional: str) -> dict[str, Any]:
+    metadata = {
+        "type": "object",
+        "required": required,
+        "additionalProperties": False,
+        "properties": {name: {"type": "string"} for name in (*required, *optional)},
+    }
+    return {
+        "type": "object",
+        "required": ["type", "metadata"],
+        "additionalProperties": False,
+        "properties": {"type": {"const": kind}, "metricType": {"enum": types}, "metadata": metadata},
+    }
+
+
 KEDA_TRIGGER = {
-    "type": "object",
-    "required": ["type", "metadata"],
-    "additionalProperties": False,
-    "properties": {
-        "type": {"const": "prometheus"},
-        "metricType": {"enum": ["AverageValue", "Value"]},
-        "metadata": {
-            "type": "object",
-            "required": ["serverAddress", "query", "threshold"],
-            "additionalProperties": False,
-            "properties": {
-                name: {"type": "string"} for name in ("serverAddress", "query", "threshold", "activationThreshold")
-            },
-        },
-    },
-}
+    "oneOf": [
+        keda_trigger("cpu", ["Utilization", "AverageValue"], ["value"], "containerName"),
+        keda_trigger("prometheus", ["Value", "AverageValue"], ["serverAddress", "query", "threshold"],
+                     "activationThreshold"),
+    ]
+}  # fmt: skip
 """KEDA's CRD is in no package: the fields that we use, as its documentation (2.22) has them. Numbers are strings."""
 KEDA_SPEC = {
     "type": "object",
@@ -49,7 +56,6 @@ KEDA_SPEC = {
         "scaleTargetRef": {"type": "object", "required": ["name"]},
         **{name: {"type": "integer"} for name in ("pollingInterval", "cooldownPeriod", "minReplicaCount")},
         "maxReplicaCount": {"type": "integer"},
-        "fallback": {"type": "object", "required": ["failureThreshold", "replicas"]},
         "advanced": {"type": "object", "additionalProperties": False,
                      "properties": {"horizontalPodAutoscalerConfig": {"type": "object"}}},
         "triggers": {"type": "array", "minItems": 1, "items": KEDA_TRIGGER},
@@ -234,7 +240,7 @@ def queries() -> dict[str, str]:
     found = {f"alert {rule['alert']}": rule["expr"] for group in read(ROOT / "deploy/prometheus/alerts.yml")["groups"]
              for rule in group["rules"]}  # fmt: skip
     for scaled in of_kind("ScaledObject"):
-        for trigger in scaled["spec"]["triggers"]:
+        for trigger in (one for one in scaled["spec"]["triggers"] if one["type"] == "prometheus"):
             found[f"KEDA {scaled['metadata']['name']}"] = trigger["metadata"]["query"]
     for rule in adapter_rules():
         found[f"adapter {rule['name']['as']}"] = rule["metricsQuery"]
