@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries fairness scaling load check-deployment scaling-simulation scale-test test-citus bench-citus
+.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries bench-wide fairness scaling load check-deployment scaling-simulation scale-test test-citus bench-citus
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -34,6 +34,11 @@ bench-answers: $(VENV)/requirements-dev.stamp
 # SIZE=1000000 is the full size; it goes on where it was stopped.
 bench-queries: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m tests.load.queries $(SIZE)
+
+# Pages that lists read, beside tables that hold the text in their rows.
+DOCUMENTS ?= 2000
+bench-wide: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.partitions.wide $(DOCUMENTS)
 
 # How long a search takes in libraries of 1,000 to SIZE chunks, what its index finds of the exact result, and what it
 # costs. SIZE=1000000 keeps its site in var/bench-search and goes on where it was stopped.
