@@ -13,7 +13,7 @@ from chat.answers.draft import Draft
 from chat.bodies import MAY_QUOTE, body_of, without_quotes
 from chat.caching import conversation_changed
 from chat.models import Citation, Conversation, Message, MessageBody, RetrievalTrace
-from chat.representations import message_json
+from chat.representations import message_json, whole_message_json
 
 logger = logging.getLogger(__name__)
 
@@ -39,16 +39,28 @@ def store_answer(message_id: UUID, owner_id: int, scope: dict[str, Any], draft: 
 
     Tries again while the database is away. Raises Gone, and a database error when it stays away.
     """
+    failed_before = False
     for pause in (*PAUSES, None):
         try:
             return _store(message_id, owner_id, scope, draft)
+        except Gone:
+            if failed_before and (stored := _stored_already(message_id, owner_id, draft)):
+                return stored
+            raise
         except DATABASE_AWAY as error:
             if pause is None:
                 raise
+            failed_before = True
             logger.warning("an answer cannot be stored yet: %s", error)
             release_connection()
             time.sleep(pause)
     raise AssertionError  # the last round returns or raises
+
+
+def _stored_already(message_id: UUID, owner_id: int, draft: Draft) -> dict[str, Any] | None:
+    """The answer, when a try before was committed and the database died before it could say so."""
+    stored = Message.objects.whole(owner_id).filter(id=message_id, status=draft.status).first()
+    return whole_message_json(stored) if stored else None
 
 
 @transaction.atomic

@@ -441,6 +441,31 @@ def test_a_database_that_comes_back_gets_the_answer(
     assert len(calls) == 3
 
 
+def test_an_answer_whose_commit_was_not_confirmed_any_more_is_there_and_not_deleted(
+    owner: User, api: Client, library: dict[str, Document], model: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import OperationalError
+
+    from chat.answers import storing
+
+    real, calls = storing._store, []
+
+    def unconfirmed(*args: Any) -> Any:
+        calls.append(args)
+        stored = real(*args)
+        if len(calls) == 1:
+            raise OperationalError("server closed the connection unexpectedly")
+        return stored
+
+    monkeypatch.setattr(storing, "_store", unconfirmed)
+    monkeypatch.setattr(storing, "PAUSES", (0.01, 0.01))
+    client = api(owner)
+    answer = ask(client, new_conversation(client)).json()
+    assert (answer["status"], len(calls)) == ("complete", 2)
+    assert answer["citations"]
+    assert client.get(f"/api/v1/messages/{answer['id']}").json()["content"] == answer["content"]
+
+
 def test_an_answer_that_cannot_be_stored_ends_its_readers_stream(
     owner: User, api: Client, library: dict[str, Document], model: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
