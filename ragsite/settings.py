@@ -124,6 +124,7 @@ TEMPLATES = [
 
 # --- Data -------------------------------------------------------------------------------------------------------------
 DATABASE_POOL = env.int("RAGSITE_DATABASE_POOL", default=0)
+DATABASE_DIRECT_URL = env("DATABASE_DIRECT_URL", default="")  # for commands that keep state in their session
 DATABASES = {"default": database_from_url(env("DATABASE_URL", default="") or LAYOUT.database_url, DATABASE_POOL)}
 REPLICA_DATABASES = replicas_from_urls(env("DATABASE_REPLICA_URLS", default=""), DATABASES["default"], DATABASE_POOL)
 REPLICAS = list(REPLICA_DATABASES)

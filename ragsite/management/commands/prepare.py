@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
@@ -45,7 +46,7 @@ def migrate() -> None:
 
 def _migrate() -> None:
     """In a process of its own where this one speaks to a pooler: `manage.py` sends it to the server itself."""
-    if os.environ.get("DATABASE_DIRECT_URL", "") in {"", os.environ.get("DATABASE_URL")}:
+    if settings.DATABASE_DIRECT_URL in {"", os.environ.get("DATABASE_URL")}:
         call_command("migrate", verbosity=1, interactive=False)
         return
     command = [sys.executable, str(PROJECT_DIR / "manage.py"), "migrate", "--noinput"]
