@@ -1,17 +1,20 @@
 """Queues by urgency and cost: which task and which document goes where, and what a worker of some of them takes."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from celery import current_app
 from django.conf import settings as site_settings
 from django.db import connection
+from django.utils import timezone
 
 from documents.models import Document
 from documents.queue import waking
 from documents.queue.kinds import FEW, claimable, queue_for, waiting
 from processing import pipeline, taking, tasks
 from processing.leases import claim_next
+from processing.scaling import read_signals
 from ragsite import heartbeat, routes
 from ragsite.embedded import CannotStart
 from ragsite.layout import PROJECT_DIR
@@ -217,13 +220,21 @@ def test_after_its_document_a_worker_wakes_its_own_kind_alone(one_of_each, serve
     assert woken == []
 
 
+def test_a_worker_grows_by_what_waits_in_its_own_queues(one_of_each, served) -> None:
+    Document.objects.filter(id=one_of_each[INGEST_BULK].id).update(due_at=timezone.now() - timedelta(seconds=500))
+    served({INGEST_SMALL, EMBED})
+    assert read_signals().oldest_seconds < 400
+    served({INGEST_BULK}, {EMBED})
+    assert read_signals().oldest_seconds > 400
+
+
 def test_a_worker_of_one_queue_reads_little_of_a_long_line_of_another(owner, upload) -> None:
-    """Not row by row past a thousand small ones to the one that is large."""
+    """Not row by row past hundreds of small ones to the one that is large."""
     template = upload(owner, "large")
     Document.objects.filter(id=template.id).update(size=Document.LARGE_BYTES)
     Document.objects.bulk_create(
         Document(owner=owner, filename=f"{number}.txt", content_type="text/plain", size=9, sha256=number.to_bytes(32))
-        for number in range(1000)
+        for number in range(300)
     )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE documents_document")
