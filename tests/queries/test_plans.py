@@ -155,6 +155,12 @@ def test_a_missing_index_is_noticed(caller, index, path):
         transaction.set_rollback(True)
 
 
+def test_names_by_prefix_are_found_in_the_index_that_orders_them(caller):
+    with recorded(plans=True) as statements:
+        caller.send(Call("get", "/api/v1/documents?search=turbine"))
+    assert any("document_filename_idx" in summary(statement) for statement in statements)
+
+
 def test_a_query_that_reads_whole_rows_one_by_one_is_noticed(caller):
     with recorded(plans=True) as statements:
         list(Document.objects.filter(title__icontains="oslo"))
