@@ -31,7 +31,7 @@ def own_tasks() -> list[str]:
 
 
 def test_every_task_has_its_queue_and_its_limits_in_the_table(own_tasks) -> None:
-    assert set(own_tasks) <= set(routes.ROUTES)
+    assert set(own_tasks) == set(routes.ROUTES)
     for name in own_tasks:
         task, route = current_app.tasks[name], routes.ROUTES[name]
         assert current_app.amqp.router.route({}, name)["queue"].name == route.queue
