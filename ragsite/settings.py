@@ -81,7 +81,7 @@ MIDDLEWARE = [
     "ragsite.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "ragsite.api.middleware.WellFormedInput",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "ragsite.staticfiles.StaticFilesOfAnyRelease",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "ragsite.api.uploads.BoundedBody",
