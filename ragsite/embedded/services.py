@@ -46,13 +46,18 @@ class Service:
     is_ready: Callable[[], bool]
 
 
+def redis_is_named() -> bool:
+    """Whether the environment names a server for all that Redis is used for."""
+    return bool(os.environ.get("REDIS_URL")) or all(map(os.environ.get, ("BROKER_URL", "CACHE_URL", "STREAMS_URL")))
+
+
 def servers(layout: Layout, postgres_settings: Mapping[str, str] | None = None) -> list[Service]:
     """PostgreSQL and Valkey, as far as the environment names no others."""
     found = []
     if not os.environ.get("DATABASE_URL"):
         server = PostgresServer(layout, postgres_settings or {})
         found.append(Service(server.program(), server.is_ready))
-    if not os.environ.get("REDIS_URL") and not all(map(os.environ.get, ("BROKER_URL", "CACHE_URL", "STREAMS_URL"))):
+    if not redis_is_named():
         found.append(Service(valkey_program(layout), lambda: accepts(layout.valkey_socket)))
     return found
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from ragsite.embedded.engines import encoder_program, sandbox_program
 from ragsite.embedded.errors import CannotStart
 from ragsite.embedded.program import Program
+from ragsite.embedded.services import redis_is_named
 from ragsite.layout import Layout
 from ragsite.supervisor.checks import listen, make_folders
 from ragsite.supervisor.counting import forget_counts, make_room_for_counts
@@ -47,9 +48,10 @@ def up_roles(names: Sequence[str]) -> int:
 def _check(names: Sequence[str]) -> None:
     if unknown := sorted(set(names) - set(ROLES)):
         raise CannotStart(f"There is no {unknown[0]} to start. Name some of {', '.join(ROLES)}, or none to start all.")
-    needed = ("DATABASE_URL", "REDIS_URL") if {"web", *WORKERS} & set(names) else ()
-    if missing := [name for name in needed if not os.environ.get(name)]:
-        raise CannotStart(f"{missing[0]} is not set: a part of the site uses servers that others reach too.")
+    if {"web", *WORKERS} & set(names):
+        for name, is_set in (("DATABASE_URL", bool(os.environ.get("DATABASE_URL"))), ("REDIS_URL", redis_is_named())):
+            if not is_set:
+                raise CannotStart(f"{name} is not set: a part of the site uses servers that others reach too.")
 
 
 def _program(name: str, layout: Layout, listener: socket.socket | None) -> Program:
