@@ -35,8 +35,8 @@ SELECT (SELECT count(*) FROM chat_conversation WHERE owner_id = ANY (%(owners)s)
   (SELECT count(*) FROM chat_message WHERE owner_id = ANY (%(owners)s))
 """
 SOURCES = """
-SELECT d.owner_id, d.id, d.filename, c.page, c."end", left(c.text, 90) FROM unnest(%s::bigint[]) AS o(id)
-CROSS JOIN LATERAL (SELECT owner_id, id, filename FROM documents_document WHERE owner_id = o.id AND status = 'processed'
+SELECT d.id, d.filename, c.page, c."end", left(c.text, 90) FROM (
+  SELECT owner_id, id, filename FROM documents_document WHERE owner_id = %(owner)s AND status = 'processed'
   ORDER BY uploaded_at DESC, id DESC LIMIT 50) d
 JOIN documents_chunk c ON c.owner_id = d.owner_id AND c.document_id = d.id AND c.position = 0
 """
@@ -156,7 +156,8 @@ def _passages(sources: Sequence[Source]) -> str:
 def _sources(owners: Sequence[int]) -> dict[int, list[Source]]:
     found: dict[int, list[Source]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(SOURCES, [list(owners)])
-        for owner, *row in cursor.fetchall():
-            found.setdefault(owner, []).append(Source(*row))
+        for owner in owners:
+            cursor.execute(SOURCES, {"owner": owner})
+            if rows := cursor.fetchall():
+                found[owner] = [Source(*row) for row in rows]
     return found

@@ -80,7 +80,7 @@ class Timed:
         default = self.default(found)
         if default is None:
             yield "no-default", f"{self.table} has no default partition: an insert may fail"
-        elif rows(f"SELECT EXISTS (SELECT FROM {default.name})")[0][0]:  # noqa: S608
+        elif rows(f"SELECT EXISTS (SELECT 1 FROM {default.name})")[0][0]:  # noqa: S608
             yield "default", f"{default.name} holds rows, which no drop removes"
         if weeks := self.missing(found, LEAST_AHEAD):
             yield "ahead", f"{self.table} has no partition for the week from {weeks[0]:%Y-%m-%d}"

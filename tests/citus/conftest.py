@@ -70,7 +70,11 @@ def cluster() -> Iterator[Callable[[str, int], None]]:
 
     def act(what: str, port: int) -> None:
         (killed.add if what == "kill" else killed.discard)(port)
-        subprocess.run(["bash", script, what, folder, str(port - base)], check=True, stdout=subprocess.DEVNULL)
+        command = ["bash", script, what, folder, str(port - base)]
+        for _ in range(30):  # what a killed server leaves keeps a new one from starting for a moment
+            if subprocess.run(command, check=False, capture_output=True).returncode == 0:
+                break
+            time.sleep(1)
         if what == "up":
             answers_again(port)
 

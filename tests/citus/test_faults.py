@@ -33,7 +33,9 @@ def test_while_a_worker_is_dead_its_owners_are_told_and_the_others_go_on(apart, 
     assert (refused.status_code, refused.json()["code"]) == (503, "shard_unavailable")
     assert "Nothing of them is lost" in refused.json()["detail"]
     assert refused["Retry-After"] == "15"
-    page = signed_in(victim).get("/library/")
+    visitor = signed_in(victim)
+    visitor.raise_request_exception = False
+    page = visitor.get("/library/")
     assert page.status_code == 503
     assert "Nothing of them is lost" in page.content.decode()
 

@@ -77,7 +77,9 @@ def test_migrations_go_on_and_a_new_table_is_taken_up_by_the_next_run(owner):
         with transaction.atomic(), connection.cursor() as cursor:
             for statement in (*plan.session_settings(), *missing):
                 cursor.execute(statement)
-            cursor.execute("INSERT INTO documents_note VALUES (gen_random_uuid(), 'x', %s)", [owner.pk])
+            cursor.execute(
+                "INSERT INTO documents_note (id, text, owner_id) VALUES (gen_random_uuid(), 'x', %s)", [owner.pk]
+            )
             cursor.execute("SELECT count(*) FROM documents_note WHERE owner_id = %s", [owner.pk])
             assert cursor.fetchone() == (1,)
         assert plan.statements_for(["documents_note"]) == []
