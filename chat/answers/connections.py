@@ -1,7 +1,8 @@
 """Database connections are few: they are given back before anything waits."""
 
 from django.db import Error, connection
-from sqlalchemy.exc import TimeoutError as PoolTimeout  # of django-db-connection-pool
+
+from ragsite.backends.away import PoolTimeout
 
 DATABASE_AWAY = (Error, PoolTimeout)
 """What is raised when the database does not answer, or no connection to it became free in time."""

@@ -26,8 +26,8 @@ from psycopg2.errors import DiskFull
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
-from sqlalchemy.exc import TimeoutError as PoolTimeout  # of django-db-connection-pool
 
+from ragsite.backends.away import PoolTimeout
 from ragsite.files import StorageUnavailable
 from ragsite.sharding.state import is_shard_away
 

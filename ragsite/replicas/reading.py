@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, Error, connections
-from sqlalchemy.exc import TimeoutError as PoolTimeout  # of django-db-connection-pool
 
+from ragsite.backends.away import PoolTimeout
 from ragsite.caching.registry import Keyspace
 from ragsite.metrics.definitions import READS
 from ragsite.replicas.fleet import Replica, fleet

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from django.conf import settings
 from django.db import Error, connection, transaction
 from redis.exceptions import RedisError
-from sqlalchemy.exc import TimeoutError as PoolTimeout  # of django-db-connection-pool
 
+from ragsite.backends.away import PoolTimeout
 from ragsite.heartbeat import quick_redis
 from ragsite.service_level.models import Rollup, write
 from ragsite.service_level.sketch import Sketch
