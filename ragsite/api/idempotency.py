@@ -23,12 +23,12 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from sqlalchemy.exc import TimeoutError as PoolTimeout  # of django-db-connection-pool
 
 from ragsite import lifeline, signs
 from ragsite.accounts.callers import caller
 from ragsite.accounts.models import IdempotencyKey
 from ragsite.api.problems import Problem
+from ragsite.backends.away import PoolTimeout
 
 HEADER = "Idempotency-Key"
 PARAMETER = OpenApiParameter(
