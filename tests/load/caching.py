@@ -7,6 +7,9 @@ Seeds a site of its own in a folder that stays (--folder) and replays visits in 
 accounts come often (Zipf), to what they have used lately, in bursts of reads with a write now and then. Each read is
 made with the caches and without them, in turn, so that other work on the machine slows both alike. Writes change names
 of documents and titles of conversations; questions come from a short list, as a team's people ask alike.
+
+A value that was found and one that was not are told apart: what a miss costs beyond a read without the cache, over what
+a hit saves, is the share of hits from which a keyspace pays.
 """
 
 import argparse
@@ -37,6 +40,9 @@ USED = 20
 """Conversations and documents of an account that are visited."""
 ASKED = ("Which turbine runs in Oslo?", "What did the harbour cost?", "Who signed it?", "When was it repaired?")
 LEVEL_READS = 2000
+HTTP_READS = 100
+ROWS = ('"chat_', " chat_", '"documents_', " documents_")
+"""Tables that values are made of, as they stand in statements."""
 
 
 def main() -> None:
@@ -77,7 +83,8 @@ class Bench:
         self.clients: dict[int, tuple[Any, Any]] = {}
         self.taken: dict[tuple[str, bool], list[float]] = defaultdict(list)
         self.statements: dict[tuple[str, bool], list[int]] = defaultdict(list)
-        self.etags: dict[tuple[int, str], str] = {}
+        self.by_outcome: dict[tuple[str, bool], list[float]] = defaultdict(list)
+        """Milliseconds with the cache: of what was found, and of what was not."""
 
     def run(self, visits: int) -> None:
         from ragsite.caching import counters
@@ -90,6 +97,7 @@ class Bench:
         for _ in range(QUESTIONS):
             self._ask()
         self._print()
+        self.print_http()
         _print_levels()
 
     def _visit(self) -> None:
@@ -168,25 +176,67 @@ class Bench:
                 self.taken[keyspace, cached].append(1000 * (time.perf_counter() - started))
             assert response.status_code in {200, 201}, response.content[:300]
             self.statements[keyspace, cached].append(len(statements))
+            if cached:
+                found = not any(name in sql for sql in statements for name in ROWS)
+                self.by_outcome[keyspace, found].append(self.taken[keyspace, True][-1])
 
     def _print(self) -> None:
         from ragsite.caching import counters
         from ragsite.caching import statistics as counted_so_far
 
         seen, memory = counted_so_far(), counters.memory()
-        print("| keyspace | reads | found | ms without: p50, p95 | ms with | statements without, with | values, MB |")
-        print("|---|---|---|---|---|---|---|")
+        print("| keyspace | reads | found | ms without: p50, p95 | ms with | ms found, missed: p50 | pays from | "
+              "statements without, with | values, MB |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
         for name in sorted({keyspace for keyspace, _ in self.taken}):
             without, with_cache = (quantiles(self.taken[name, cached]) for cached in (False, True))
             queries = [f"{statistics.mean(self.statements[name, cached]):.1f}" for cached in (False, True)]
             found = f"{100 * seen[name].hit_rate:.0f} %"
             kept = f"{memory[name].values}, {memory[name].bytes / 1e6:.2f}"
-            cells = (name, len(self.taken[name, True]), found, without, with_cache, ", ".join(queries), kept)
+            cells = (
+                name,
+                len(self.taken[name, True]),
+                found,
+                without,
+                with_cache,
+                *self._worth(name),
+                ", ".join(queries),
+                kept,
+            )
             print(f"| {' | '.join(map(str, cells))} |")
         vectors = seen["query-vectors"]
         print(f"query-vectors: found {100 * vectors.hit_rate:.0f} % of {vectors.reads}, read in "
               f"{1000 * vectors.mean_hit_seconds:.2f} ms, computed in {1000 * vectors.mean_compute_seconds:.2f} ms, "
               f"{memory['query-vectors'].bytes / 1e6:.2f} MB")  # fmt: skip
+
+    def _worth(self, name: str) -> tuple[str, str]:
+        """Milliseconds of a hit and of a miss, and the share of hits from which the cache saves time."""
+        without = statistics.median(self.taken[name, False])
+        medians = [
+            statistics.median(taken) if (taken := self.by_outcome[name, found]) else None for found in (True, False)
+        ]
+        shown = ", ".join("–" if value is None else f"{value:.1f}" for value in medians)
+        hit, miss = medians
+        if hit is None or miss is None:
+            return shown, "–"
+        extra, saved = max(0.0, miss - without), without - hit
+        return shown, "never" if saved <= 0 else f"{extra / (extra + saved):.0%}"
+
+    def print_http(self) -> None:
+        """One list, read again and again: computed, from Valkey, and by who has it already."""
+        account = self.accounts[0]
+        api, _ = self._clients(account)
+        etag = api.get("/api/v1/conversations")["ETag"]
+        ways = {"computed": (False, {}), "Valkey": (True, {}), "304": (True, {"HTTP_IF_NONE_MATCH": etag})}
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(HTTP_READS):
+            for name, (cached, headers) in ways.items():
+                with caches(cached):
+                    started = time.perf_counter()
+                    response = api.get("/api/v1/conversations", **headers)
+                    taken[name].append(1000 * (time.perf_counter() - started))
+                assert response.status_code == (304 if name == "304" else 200)
+        for name, milliseconds in taken.items():
+            print(f"a list of conversations, {name}: p50, p95 {quantiles(milliseconds)} ms")
 
 
 def _answer(api: Any, text: str) -> Any:
