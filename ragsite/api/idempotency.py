@@ -52,9 +52,10 @@ class Claim:
         IdempotencyKey.objects.filter(pk=self.row.pk).update(status=status, body=as_json(body))
         self.row.status = status
 
-    def release(self) -> None:
-        """Let the same key be used again, unless a result was kept already."""
-        IdempotencyKey.objects.filter(pk=self.row.pk, status=None, claimed_at=self.row.claimed_at).delete()
+    def release(self) -> bool:
+        """Let the same key be used again, unless a result was kept already; whether there was a claim."""
+        claims = IdempotencyKey.objects.filter(pk=self.row.pk, status=None, claimed_at=self.row.claimed_at)
+        return claims.delete()[0] > 0
 
 
 def idempotent(handler: Handler) -> Handler:
@@ -104,15 +105,20 @@ def _give_back(held: Claim) -> None:
     try:
         held.release()
     except DATABASE_AWAY:
-        threading.Thread(target=_release_later, args=[held], name="idempotency", daemon=True).start()
+        _release_later(held)
 
 
-def _release_later(held: Claim) -> None:
+def _release_later(held: Claim, *, confirmed: bool = True) -> None:
+    """In the background. A claim that was never ``confirmed`` may turn up only after some tries, or not at all."""
+    threading.Thread(target=_try_to_release, args=[held, confirmed], name="idempotency", daemon=True).start()
+
+
+def _try_to_release(held: Claim, confirmed: bool) -> None:
     for pause in RELEASE_PAUSES:
         time.sleep(pause)
         try:
-            held.release()
-            return
+            if held.release() or confirmed:
+                return
         except DATABASE_AWAY as error:
             logger.warning("an idempotency key is still claimed: %s", error)
         finally:
@@ -129,11 +135,15 @@ def claim(request: Request, key: str) -> tuple[IdempotencyKey, bool]:
         raise Problem(400, "invalid_idempotency_key", f"{HEADER} must have 1 to 255 printable characters.")
     signs.give()
     mine = {"request_line": f"{request.method} {request.path}"[:500], "body_digest": body_digest(request.data)}
-    defaults = mine | {"claimed_by": lifeline.mine()}
+    wanted = IdempotencyKey(owner=caller(request), key=key, claimed_by=lifeline.mine(), **mine)
+    defaults = mine | {"id": wanted.id, "claimed_by": wanted.claimed_by, "claimed_at": wanted.claimed_at}
     try:
-        row, created = IdempotencyKey.objects.get_or_create(owner=caller(request), key=key, defaults=defaults)
+        row, created = IdempotencyKey.objects.get_or_create(owner=wanted.owner, key=key, defaults=defaults)
     except IntegrityError as error:  # the other one gave its claim back at this moment
         raise _in_progress() from error
+    except DATABASE_AWAY:  # it may have died after the commit: nobody would ever finish that claim
+        _release_later(Claim(wanted), confirmed=False)
+        raise
     if created:
         return row, True
     if row.request_line != mine["request_line"] or bytes(row.body_digest) != mine["body_digest"]:

@@ -106,7 +106,7 @@ def test_one_node_resumes_and_stops_what_the_other_writes(
 
 
 def test_an_upload_begun_at_one_node_goes_on_at_the_other(
-    transactional_db: None, clients: tuple[httpx.Client, httpx.Client]
+    library: dict[str, Document], clients: tuple[httpx.Client, httpx.Client]
 ) -> None:
     here, there = clients
     name = base64.b64encode(b"halves.txt").decode()

@@ -172,6 +172,33 @@ def test_a_claim_that_the_database_could_not_take_back_is_given_back_later(clien
     assert not IdempotencyKey.objects.exists()
 
 
+def test_a_claim_whose_commit_was_not_confirmed_is_given_back(client, monkeypatch):
+    """The database died between the two: the request has failed, and nobody knows of its claim."""
+    from ragsite.api import idempotency
+
+    real, tries, over = idempotency.Claim.release, [], threading.Event()
+    get_or_create = IdempotencyKey.objects.get_or_create
+
+    def unconfirmed(**wanted):
+        get_or_create(**wanted)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    def late(claim):  # its commit is seen only at the third look
+        tries.append(claim)
+        if len(tries) == 3:
+            over.set()
+        return len(tries) == 3
+
+    monkeypatch.setattr(IdempotencyKey.objects, "get_or_create", unconfirmed)
+    monkeypatch.setattr(idempotency.Claim, "release", late)
+    monkeypatch.setattr(idempotency, "RELEASE_PAUSES", (0, 0, 0, 0))
+    assert send(client).status_code == 503
+    assert over.wait(30)
+    assert IdempotencyKey.objects.exists()
+    assert real(tries[0])
+    assert not IdempotencyKey.objects.exists()
+
+
 def test_of_two_that_would_take_over_one_does(client, monkeypatch):
     leave_behind(client, timedelta(minutes=6))
     row = IdempotencyKey.objects.get()

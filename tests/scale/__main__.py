@@ -10,10 +10,14 @@ Its exit status is 1 if anything was lost that had been accepted, 2 where HAProx
 
 import argparse
 import random
+import shutil
+import signal
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.scale import report
@@ -30,18 +34,31 @@ def main() -> None:
     parser.add_argument("--calm", type=float, default=10, help="seconds of load before the first kill")
     parser.add_argument("--roll", action="store_true", help="restart the nodes in turn instead of killing parts")
     parser.add_argument("--users", type=int, default=20, help="of Locust, with --roll")
+    parser.add_argument("--logs", type=Path, help="where to keep what all parts have said")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is ended
     if missing:
         print(f"not run: {' and '.join(missing)} not installed (apt-get install {' '.join(missing)})", file=sys.stderr)
         sys.exit(2)
     print(f"seed {given.seed}; starting …", flush=True)
-    with tempfile.TemporaryDirectory(prefix="ragsite-scale-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ragsite-scale-") as folder, kept_logs(Path(folder), given.logs):
         Path(folder).chmod(0o755)  # PostgreSQL and PgBouncer run as others than root
         started = time.monotonic()
         with running_rig(Path(folder)) as rig:
             print(f"all parts run after {time.monotonic() - started:.0f} s", flush=True)
             found = roll_all(rig, given.users) if given.roll else run(rig, given.visitors, given.seed, given.calm)
     sys.exit(bool(found))
+
+
+@contextmanager
+def kept_logs(folder: Path, place: Path | None) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if place:
+            place.mkdir(parents=True, exist_ok=True)
+            for log in folder.rglob("*.log"):
+                shutil.copy(log, place / log.name)
 
 
 def run(rig: Rig, count: int, seed: int, calm: float) -> list[str]:
