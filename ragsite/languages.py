@@ -60,10 +60,13 @@ _loading = Lock()
 
 @cache
 def _classifier() -> Callable[[str], tuple[str, float]]:
-    import py3langid  # 0.5 s and 60 MB: only workers need it
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # 0.5 s and 60 MB: only workers need it
 
-    py3langid.set_languages(sorted(DETECTED))
-    return py3langid.classify
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+    identifier.set_languages(sorted(DETECTED))
+    # It keeps the table of all its languages beside that of ours, to be told others: 28 MB that nobody asks for.
+    identifier._full_model = (identifier.nb_ptc, identifier.nb_pc, identifier.nb_classes)
+    return identifier.classify
 
 
 def has_unspaced(text: str) -> bool:
