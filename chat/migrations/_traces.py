@@ -27,6 +27,8 @@ def forwards(apps, schema_editor):
             strangers = prepare(cursor, first_id(end))
             with transaction.atomic(using=schema_editor.connection.alias):
                 turn(cursor, f"{TABLE}_before_{end:%Y%m%d}", first_id(end), strangers)
+            for number in range(3):
+                make_week(cursor, end + number * WEEK)
 
 
 def prepare(cursor, limit):
@@ -64,6 +66,12 @@ def turn(cursor, past, limit, strangers):
         )
     cursor.execute(f"ALTER TABLE {TABLE} ATTACH PARTITION {past} FOR VALUES FROM (MINVALUE) TO ('{limit}')")
     cursor.execute(f"ALTER TABLE {past} DROP CONSTRAINT IF EXISTS {TABLE}_past_check")
+
+
+def make_week(cursor, week):
+    """The hourly upkeep makes those that come after."""
+    limits = f"FROM ('{first_id(week)}') TO ('{first_id(week + WEEK)}')"
+    cursor.execute(f"CREATE TABLE IF NOT EXISTS {TABLE}_w{week:%Y%m%d} PARTITION OF {TABLE} FOR VALUES {limits}")
 
 
 def backwards(apps, schema_editor):

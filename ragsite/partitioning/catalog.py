@@ -20,7 +20,7 @@ WHERE c.relnamespace = current_schema()::regnamespace AND NOT c.relispartition O
 """
 PARTITIONS = """
 SELECT c.relname, pg_get_expr(c.relpartbound, c.oid),
-  greatest(c.reltuples, coalesce(s.n_live_tup, 0), 0)::bigint,
+  CASE WHEN c.reltuples >= 0 THEN c.reltuples ELSE coalesce(s.n_live_tup, 0) END::bigint,
   pg_relation_size(c.oid), pg_indexes_size(c.oid), coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0)
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
 WHERE i.inhparent = %s::regclass ORDER BY c.relname

@@ -88,6 +88,24 @@ def test_a_partition_becomes_four_that_hold_the_same_in_the_same_way():
         assert own == {*plan.index_creation(name), f"{name}_pkey"}
 
 
+def test_attaching_reads_no_row_and_settings_are_kept():
+    plan = next_split()
+    wanted = ["autovacuum_vacuum_scale_factor=0.01", "toast.autovacuum_vacuum_threshold=77", "toast_tuple_target=8160"]
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {plan.source} SET ({', '.join(wanted)})")
+        cursor.execute("SET client_min_messages = debug1")
+    connection.connection.notices = notices = []
+    splitting.split(blueprint.read(plan.parent, plan.partition, plan.target, plan.key_column), print)
+    with connection.cursor() as cursor:
+        cursor.execute("RESET client_min_messages")
+    for name in plan.children:
+        told = f'partition constraint for table "{name}" is implied by existing constraints'
+        assert sum(told in notice for notice in notices) == 1
+        assert sorted(rows(blueprint.STORAGE, [name])[0][0]) == wanted
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {name} RESET ({', '.join(one.partition('=')[0] for one in wanted[:2])})")
+
+
 def test_searching_by_meaning_goes_on_by_the_index_of_the_new_partitions():
     splitting.split(next_split("documents_embedding"), print)
     (options,) = {one.options for one in [blueprint.read("documents_embedding", part, 1024, "owner_id")

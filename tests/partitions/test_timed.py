@@ -124,6 +124,7 @@ def test_the_migration_keeps_every_row_in_both_directions(talk):
     _traces.backwards(None, editor)
     _traces.forwards(None, editor)
     _traces.forwards(None, editor)  # nothing is left to do
-    assert [one.name.rpartition("_")[0] for one in partitions(TABLE)] == [f"{TABLE}_before", TABLE]
+    assert [one.name.rpartition("_")[0] for one in partitions(TABLE)] == [f"{TABLE}_before", *[TABLE] * 4]
+    assert of_table().missing(partitions(TABLE), timed.LEAST_AHEAD) == []
     assert rows("SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'f'", [TABLE])[1:]
     assert call_command("makemigrations", check=True, dry_run=True, verbosity=0) is None
