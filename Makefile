@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries bench-wide fairness scaling load check-deployment scaling-simulation scale-test test-citus bench-citus
+.PHONY: run test test-all torture lint eval bench-search bench-cache bench-answers bench-ingest bench-queries bench-replicas bench-wide fairness scaling load check-deployment scaling-simulation scale-test test-citus bench-citus
 
 run: $(VENV)/requirements.stamp
 	@exec $(BIN)/python manage.py up
@@ -29,6 +29,10 @@ bench-ingest: $(VENV)/requirements-dev.stamp
 # 300 answers at once through real web processes, with a stand-in for the model.
 bench-answers: $(VENV)/requirements-dev.stamp
 	$(BIN)/python -m pytest -s -m slow tests/chat/test_live.py
+
+# What a streaming replica takes off the primary: statements and processor time, of the same visits with and without it.
+bench-replicas: $(VENV)/requirements-dev.stamp
+	$(BIN)/python -m tests.load.replicas
 
 # How lists, details, search and upload grow with what is stored: pages and rows read, and COPY against bulk_create.
 # SIZE=1000000 is the full size; it goes on where it was stopped.

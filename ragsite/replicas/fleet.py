@@ -65,8 +65,9 @@ class Replica:
 
     def is_there(self) -> bool:
         """Whether it may be read from at all."""
-        now, seen = time.monotonic(), self.sighting
-        return seen is not None and seen.is_replica and now - seen.at < BELIEVED_SECONDS and now >= self._rests_until
+        seen = self.sighting
+        known = seen is not None and seen.is_replica and time.monotonic() - seen.at < BELIEVED_SECONDS
+        return known and self.rests_for() <= 0
 
     def has_replayed(self, position: Position, newest_timeline: int) -> bool:
         """On an older timeline it may have what was lost in a promotion, and miss what came after."""
@@ -77,11 +78,17 @@ class Replica:
         self.sighting = sighting
 
     def failed(self, error: BaseException) -> None:
-        """Leave it alone for a while."""
+        """Leave it alone for a while; what fails at the same time is one failure."""
+        if self.rests_for() > 0:
+            return
         if not self._pause:
             logger.warning("%s is left alone: %s", self.alias, str(error).strip().split("\n")[0])
         self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
         self._rests_until = time.monotonic() + self._pause
+
+    def rests_for(self) -> float:
+        """Seconds."""
+        return self._rests_until - time.monotonic()
 
     def served(self) -> None:
         """A read came to its end there."""
@@ -136,7 +143,7 @@ class Fleet:
                 if connection is not None:
                     connection.close()
                     connection = None
-            time.sleep(SECONDS)
+            time.sleep(max(SECONDS, replica.rests_for()))
             if time.monotonic() - self._asked_at > IDLE_SECONDS:
                 self._wanted.clear()
 

@@ -168,8 +168,10 @@ def test_a_replica_that_fails_is_no_error_and_is_tried_again(
 def test_pauses_grow_while_a_replica_fails_and_end_with_the_first_read(fleet: KnownFleet) -> None:
     pauses = []
     for _ in range(8):
-        fleet.replica.failed(OperationalError("gone"))
+        for _at_once in range(3):
+            fleet.replica.failed(OperationalError("gone"))
         pauses.append(fleet.replica._pause)
+        fleet.replica._rests_until = 0.0
     assert pauses == [0.5, 1, 2, 4, 8, 15, 15, 15]
     fleet.replica.served()
     assert fleet.replica._pause == 0
