@@ -9,6 +9,7 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 from django.db import InterfaceError, OperationalError, close_old_connections
 
+from documents.queue import shards
 from documents.queue.waking import wake_for_all
 from processing import pipeline, renewal
 from processing.admission import admission
@@ -16,6 +17,7 @@ from processing.taking import queues_served, wake_own
 from ragsite import languages
 from ragsite.limits import at_hard_limit
 from ragsite.metrics import process
+from ragsite.sharding.state import is_sharded
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ def process_next() -> None:
 @shared_task(name="processing.tasks.wake_workers")
 def wake_workers() -> None:
     """The net below: what a lost message or a dead worker left lying is found here."""
+    if is_sharded():
+        shards.clear_line()
     wake_for_all()
 
 

@@ -17,7 +17,7 @@ from tests.citus import databases
 
 ROUNDS = 3
 PLAIN, SHARDED = "ragsite_bench_plain", "ragsite_bench_sharded"
-SEED = ["--owners", "40", "--documents", "800", "--chunks", "8000", "--conversations", "400", "--messages", "4000"]
+SEED = ["--owners", "20", "--documents", "400", "--chunks", "4000", "--conversations", "400", "--messages", "1600"]
 VECTORS = """
 INSERT INTO documents_embeddingmodel (name, dimensions) VALUES (%(model)s, 384);
 INSERT INTO documents_embedding (owner_id, document_id, position, part, model_id, content_hash, vector)

@@ -11,7 +11,7 @@ from typing import Any
 import django
 import numpy as np
 
-THREADS, SECONDS = 4, 12.0
+THREADS, SECONDS = 4, 6.0
 QUESTION = "Which turbine was replaced in Oslo?"
 
 
