@@ -30,6 +30,7 @@ from tests.load.queries import _borrow_models
 
 VISITS = 400
 QUESTIONS = 40
+SHOWN_EVERY = 50
 ACCOUNTS = 100
 BURST = (1, 6)
 """Reads of one visit, at least and at most."""
@@ -92,8 +93,10 @@ class Bench:
         protocol_flush()
         counters.reset()
         print(f"load average {os.getloadavg()[0]:.1f}; {visits} visits, {QUESTIONS} questions", file=sys.stderr)
-        for _ in range(visits):
+        for number in range(visits):
             self._visit()
+            if (number + 1) % SHOWN_EVERY == 0:
+                print(f"{number + 1} of {visits} visits", file=sys.stderr)
         for _ in range(QUESTIONS):
             self._ask()
         self._print()
