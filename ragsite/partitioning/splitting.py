@@ -62,7 +62,8 @@ def unfinished() -> Iterator[tuple[str, Partition]]:
 def begun(parent: str, partition: Partition) -> Blueprint:
     """The blueprint of a split that was begun, with the target that it was begun with."""
     found = partitions(f"{partition.name}_split")
-    return blueprints.read(parent, partition, found[0].modulus, "owner_id")
+    key = next(table.key[0] for table in tables("h") if table.name == parent)
+    return blueprints.read(parent, partition, found[0].modulus, key)
 
 
 def undo(parent: str, partition: Partition) -> None:
