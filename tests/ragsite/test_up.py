@@ -24,6 +24,7 @@ from redis import Redis
 
 from ragsite.embedded import CannotStart
 from ragsite.layout import PROJECT_DIR, Layout
+from ragsite.routes import DOCUMENT_QUEUES
 from ragsite.supervisor import checks
 from ragsite.supervisor.site import Address
 from tests.instance import (
@@ -195,7 +196,7 @@ def api(site: Instance) -> httpx.Client:
 def messages_for_documents(site: Instance) -> int:
     layout = Layout(site.folder)
     with Redis.from_url(layout.redis_url) as broker:
-        return broker.llen("ragsite:broker:documents")
+        return sum(broker.llen(f"ragsite:broker:{queue}") for queue in DOCUMENT_QUEUES)
 
 
 def test_sigterm_stops_every_process_with_code_0_and_the_next_start_is_no_first_one(stopped_folder: Path) -> None:
