@@ -178,4 +178,5 @@ class Killer:
 
 
 def _touches(one: Try, fault: Fault) -> bool:
-    return one.began < fault.until and one.ended > fault.at
+    """By its end: what the next kill breaks off may have begun before that."""
+    return fault.at < one.ended <= fault.until
