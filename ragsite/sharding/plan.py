@@ -158,8 +158,7 @@ def _keys_again(plain: list[str], dropped: list[ForeignKey]) -> Iterator[str]:
         )
     for key in dropped:
         if key.target in REFERENCE:
-            definition = key.definition.replace(f" {DEFERRED}", "")
-            yield f"ALTER TABLE {key.table} ADD CONSTRAINT {key.name} {definition}"
+            yield f"ALTER TABLE {key.table} ADD CONSTRAINT {key.name} {key.definition}"
         elif SET_NULL in key.definition:  # documents.services does it before it deletes
             definition = re.sub(rf"{SET_NULL}.*", DEFERRED, key.definition)
             yield f"ALTER TABLE {key.table} ADD CONSTRAINT {key.name} {definition}"

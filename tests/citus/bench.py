@@ -17,7 +17,7 @@ from tests.citus import databases
 
 ROUNDS = 3
 PLAIN, SHARDED = "ragsite_bench_plain", "ragsite_bench_sharded"
-SEED = ["--owners", "20", "--documents", "400", "--chunks", "4000", "--conversations", "400", "--messages", "1600"]
+SEED = ["--owners", "20", "--documents", "300", "--chunks", "2000", "--conversations", "300", "--messages", "900"]
 VECTORS = """
 INSERT INTO documents_embeddingmodel (name, dimensions) VALUES (%(model)s, 384);
 INSERT INTO documents_embedding (owner_id, document_id, position, part, model_id, content_hash, vector)
@@ -36,7 +36,7 @@ def main() -> None:
     if not url:
         print("SKIPPED: name the coordinator of a cluster: make bench-citus CITUS_URL=postgresql://…")
         return
-    urls = {name: databases.create(url, name, shards=32) for name in (PLAIN, SHARDED)}
+    urls = {name: databases.create(url, name, shards=8) for name in (PLAIN, SHARDED)}
     try:
         for name, made in urls.items():
             _fill(made, name == SHARDED)

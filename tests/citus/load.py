@@ -55,7 +55,7 @@ def _search(owner_id: int, vector: Any) -> None:
 
 def _converse(conversation: Any) -> None:
     """What a question and its answer write: as chat.services and chat.answers.storing do, without an engine."""
-    from django.db import IntegrityError, transaction
+    from django.db import DatabaseError, transaction
 
     from chat.answers.draft import Draft
     from chat.answers.storing import store_answer
@@ -69,7 +69,7 @@ def _converse(conversation: Any) -> None:
         with transaction.atomic():
             Message.objects.bulk_create([question, answer])
             MessageBody.objects.bulk_create([body_of(question, QUESTION)])
-    except IntegrityError:
+    except DatabaseError:
         return  # another thread asks in the same conversation
     draft = Draft(engine="extractive", query=QUESTION, parts=["It was the third one."] * 20)
     store_answer(answer.id, conversation.owner_id, {}, draft)
