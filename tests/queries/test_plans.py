@@ -120,6 +120,8 @@ def test_a_long_queue_is_not_read_to_its_end(caller, monkeypatch, path):
         with recorded(plans=True) as statements:
             assert caller.send(Call("get", path)).status_code == 200
         transaction.set_rollback(True)
+    with connection.cursor() as cursor:  # what was rolled back stands in the way of all later statements
+        cursor.execute("VACUUM documents_document")
     queue = [statement for statement in statements if "lease_expires_at <=" in statement.sql]
     assert queue
     assert problems(queue, Limits(rows=20 * 120 + 300, buffers=5000)) == []
