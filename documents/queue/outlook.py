@@ -76,7 +76,8 @@ SELECT owners.id, waiting.count, waiting.count * first.measured / greatest(first
   coalesce(leased.count, 0), coalesce(leased.measured, 0), leased.seconds, leased.quickest, leased.slowest, first.oldest
 FROM owners CROSS JOIN LATERAL (
   SELECT count(*) FROM (
-    SELECT 1 FROM documents_document d WHERE d.owner_id = owners.id AND {WAITING} LIMIT %(most)s
+    SELECT 1 FROM documents_document d WHERE d.owner_id = owners.id AND {WAITING}
+    ORDER BY d.due_at, d.id LIMIT %(most)s
   ) AS counted
 ) AS waiting CROSS JOIN LATERAL (
   SELECT count(*), count(seconds) AS measured, sum(seconds) AS seconds,
