@@ -12,9 +12,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-logger = logging.getLogger(__name__)
 from ragsite.redis_servers import connect
 
+logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10
 LASTS_SECONDS = 30
