@@ -26,6 +26,7 @@ from ragsite.encoder.client import EncoderRejected
 from ragsite.extraction import RefusalCode
 from ragsite.heartbeat import announce
 from ragsite.sandbox import SandboxUnavailable
+from ragsite.sharding.line import has_work
 
 TEXT = "text/plain"
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +70,7 @@ def rows(owner, count, *, size=1_000_000, **values) -> list[Document]:
         )
         for number in range(count)
     ]
+    has_work(owner.pk)
     return Document.objects.bulk_create(made)
 
 

@@ -180,7 +180,8 @@ def worker_with_sandbox(sandbox: socket.socket, layout: Layout, folder: Path) ->
     sandbox.bind(str(mine.sandbox_socket))
     sandbox.listen()
     database = connection.settings_dict
-    url = f"postgres://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}?host={database['HOST']}"
+    server = f"host={database['HOST']}&port={database['PORT'] or 5432}"
+    url = f"postgres://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}?{server}"
     command = [sys.executable, "-m", "celery", "--app=ragsite", "--quiet", "worker", "--without-gossip"]
     environment = {
         **os.environ,

@@ -35,6 +35,7 @@ def test_an_old_document_is_found_by_meaning_before_it_is_renewed(owner, old):
     assert hit.meaning > 0
 
 
+@pytest.mark.django_db(transaction=True)  # Citus makes no index in a transaction that goes on with other tables
 def test_old_vectors_are_renewed_and_then_their_model_is_forgotten(owner, old):
     old_model = EmbeddingModel.objects.get()
     assert renew_vectors() == 1
