@@ -193,7 +193,6 @@ def machine_settings(folder: Path) -> dict[str, str]:
     memory = memory_megabytes()
     return {
         "shared_buffers": f"{_between(64, memory // 8, 4096)}MB",
-        "effective_cache_size": f"{max(128, memory // 2)}MB",
         "work_mem": f"{_between(4, memory // 512, 32)}MB",
         "maintenance_work_mem": f"{_between(64, memory // 32, 512)}MB",
         "max_parallel_workers_per_gather": str(min(2, cores() // 4)),
