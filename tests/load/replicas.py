@@ -87,7 +87,8 @@ class Bench:
     def _site(self, number: int, urls: str) -> Instance:
         data = self.folder / f"site{number}"
         data.mkdir()
-        (data / "models").symlink_to(PROJECT_DIR / "var" / "models")
+        if (made := PROJECT_DIR / "var" / "models").is_dir():
+            (data / "models").symlink_to(made)
         return Instance(data, DATABASE_URL=address(self.primary), DATABASE_REPLICA_URLS=urls, RAGSITE_THROTTLE="off")
 
     def _measure(self, site: Instance, label: str, seed: bool) -> None:
