@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
 from threading import Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -18,10 +19,18 @@ TEXT = "text/plain; charset=utf-8"
 
 
 class Quiet(WSGIRequestHandler):
-    """Probes come every few seconds: they are no news."""
+    """Probes come every few seconds: they are no news. Who connects and says nothing is hung up on."""
+
+    timeout = 5
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """A thread for each connection: one that is silent must not keep the probe of the worker's life waiting."""
+
+    daemon_threads = True
 
 
 def listen() -> WSGIServer | None:
@@ -29,7 +38,7 @@ def listen() -> WSGIServer | None:
     if not settings.METRICS_PORT:
         return None
     try:
-        server = make_server(settings.RAGSITE_HOST, settings.METRICS_PORT, application, handler_class=Quiet)
+        server = make_server(settings.RAGSITE_HOST, settings.METRICS_PORT, application, Server, Quiet)
     except OSError as error:
         logger.warning("no metrics on port %s: %s", settings.METRICS_PORT, error.strerror)
         return None

@@ -80,6 +80,12 @@ def test_a_worker_tells_its_metrics_to_who_knows_the_token_and_its_life_to_anyon
     assert httpx.get(f"{address}/admin").status_code == 404
 
 
+def test_who_connects_to_a_worker_and_says_nothing_keeps_no_probe_waiting(metrics_port):
+    with socket.create_connection(("127.0.0.1", metrics_port)):
+        assert httpx.get(f"http://127.0.0.1:{metrics_port}/healthz", timeout=4).status_code == 200
+    assert worker_port.Quiet.timeout == 5
+
+
 def test_a_worker_whose_port_is_taken_works_without_it(metrics_port, caplog):
     assert worker_port.listen() is None
     assert f"no metrics on port {metrics_port}" in caplog.text
