@@ -140,10 +140,11 @@ class DocumentListView(generics.ListAPIView[Document]):
         except services.Gone as error:
             raise Http404 from error
         code = status.HTTP_201_CREATED if upload.created else status.HTTP_200_OK
+        shown = _settled(upload, form.validated_data)
         claim = request.idempotency  # type: ignore[attr-defined]
-        if claim:  # the id alone: what a document was called must not outlive it
+        if claim:  # last: a repetition settles nothing. The id alone: what a document was called must not outlive it
             claim.finish(code, {"id": upload.document.id})
-        return Response(_settled(upload, form.validated_data), status=code)
+        return Response(shown, status=code)
 
     def replay(self, request: Request, row: IdempotencyKey) -> Response | None:
         """The document that a request has made, as it is now; None when it was deleted since."""

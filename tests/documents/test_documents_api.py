@@ -194,6 +194,27 @@ def test_an_idempotency_key_gives_the_first_document_again(owner, api):
     assert first.json()["id"] == again.json()["id"]
 
 
+def test_an_upload_whose_process_died_before_its_end_replaces_when_it_is_sent_again(owner, api, done, monkeypatch):
+    client = api(owner)
+
+    def send():
+        return post_file(client, b"Other words.", "other.md", replaces=done.id, on_duplicate_name="replace")
+
+    def dies(*args, **kwargs):
+        raise SystemExit
+
+    client.credentials(HTTP_IDEMPOTENCY_KEY="key-1", **client._credentials)
+    with monkeypatch.context() as patch:
+        patch.setattr("documents.api.settle_upload", dies)
+        patch.setattr("ragsite.api.idempotency._give_back", lambda held: None)
+        with pytest.raises(SystemExit):
+            send()
+    assert IdempotencyKey.objects.get().status is None
+    monkeypatch.setattr("ragsite.lifeline.has_ended", lambda mark: True)
+    again = send()
+    assert Document.objects.get(id=again.json()["id"]).replaces_id == done.id
+
+
 def test_a_processed_document_shows_its_text_chunks_and_file(owner, api, done):
     client = api(owner)
     shown = client.get(f"/api/v1/documents/{done.id}").json()
