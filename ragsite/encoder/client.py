@@ -20,6 +20,8 @@ Vectors = NDArray[np.float32]
 
 OWN_SERVER = "ragsite"
 """What our own server says in ``owned_by``."""
+LISTS_NO_MODELS = {404, 405}
+"""How endpoints answer that have no list of models, which ours always has."""
 LARGEST_REQUEST = 64
 """Texts in a request: a second's work or two, so that progress shows and little is lost with a connection."""
 LARGEST_COUNT_REQUEST = 1000
@@ -44,6 +46,11 @@ class EncoderUnavailable(Exception):
 
 class EncoderRejected(Exception):
     """The endpoint refuses the request, or answers what cannot be used; asking again does not help."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """Of HTTP, where it refused."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +101,13 @@ class EncoderClient:
         """Whether the endpoint is our own server."""
         try:
             listed = self._call("GET", "/models", None, QUERY_PATIENCE).get("data")
-        except EncoderRejected:
-            return False  # not every endpoint lists its models
-        return isinstance(listed, list) and any(
-            isinstance(entry, dict) and entry.get("owned_by") == OWN_SERVER for entry in listed
-        )
+        except EncoderRejected as error:
+            if error.status in LISTS_NO_MODELS:
+                return False
+            raise  # and is asked again: what is remembered decides what vectors are made of
+        if not isinstance(listed, list):
+            raise EncoderRejected(f"{self._name} does not list its models as OpenAI's API does.")
+        return any(isinstance(entry, dict) and entry.get("owned_by") == OWN_SERVER for entry in listed)
 
     @cached_property
     def dimensions(self) -> int:
@@ -177,7 +186,7 @@ class EncoderClient:
         if response.status_code == 429 or response.status_code >= 500:
             raise EncoderUnavailable(f"{self._name} answered {response.status_code}: {_error_message(response)}")
         if response.status_code != 200:
-            raise EncoderRejected(self._refusal(response))
+            raise EncoderRejected(self._refusal(response), response.status_code)
         try:
             answer = response.json()
         except ValueError as error:

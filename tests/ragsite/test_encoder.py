@@ -611,12 +611,17 @@ class Foreign:
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.statuses: list[int] = []
+        self.listing: list[tuple[int, bytes]] = []
+        """What it answers to the next questions for its models; then that it has no such list."""
         self.answer: Callable[[list[str]], bytes] = _foreign_answer
         foreign = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.send_error(404)
+                status, body = foreign.listing.pop(0) if foreign.listing else (404, b"")
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -665,6 +670,28 @@ def test_e5_elsewhere_gets_its_prefixes_from_the_client(foreign: Foreign) -> Non
     asking.embed_query("a")
     asking.embed_passages(["b"])
     assert [body["input"] for body in foreign.bodies] == [["query: a"], ["passage: b"]]
+
+
+OURS = (200, b'{"data": [{"id": "e5", "owned_by": "ragsite"}]}')
+
+
+@pytest.mark.parametrize("first", [(401, b""), (403, b""), (200, b"<html>"), (200, b'{"data": "none"}')])
+def test_what_an_endpoint_is_is_asked_again_where_it_did_not_tell(foreign: Foreign, first: tuple[int, bytes]) -> None:
+    """Else the vectors of a whole process would be made of texts with the wrong prefixes."""
+    foreign.listing = [first, OURS]
+    asking = foreign.client("multilingual-e5-small")
+    with pytest.raises(EncoderRejected):
+        asking.embed_query("a")
+    asking.embed_query("a")
+    assert [(body["input"], body["input_type"]) for body in foreign.bodies] == [(["a"], "query")]
+
+
+@pytest.mark.parametrize("listed", [(200, b'{"data": [{"id": "x", "owned_by": "them"}]}'), (404, b""), (405, b"")])
+def test_an_endpoint_of_another_kind_is_asked_once(foreign: Foreign, listed: tuple[int, bytes]) -> None:
+    foreign.listing = [listed, OURS]
+    asking = foreign.client()
+    assert not asking.local
+    assert not asking.local
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
