@@ -16,6 +16,7 @@ from typing import IO, Any
 FORMAT = 1
 BLOCK = 1 << 20
 MANIFEST, DATABASE, FILES_LIST, FILES, SECRETS = "manifest.json", "database.dump", "files.jsonl", "files", "secrets"
+PARTS = {MANIFEST, DATABASE, FILES_LIST, FILES, SECRETS}
 
 
 class BackupError(Exception):

@@ -8,7 +8,7 @@ removes it.
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg2
@@ -72,4 +72,6 @@ def files_held(parameters: dict[str, Any]) -> Iterator[Any]:
                 raise BackupRunning("Another backup of this site is being made.") from error
         yield keeper
     finally:
+        with suppress(psycopg2.Error):
+            keeper.rollback()  # a connection's end alone is heard by the server some time later
         keeper.close()

@@ -5,9 +5,11 @@ before the row and stays until the end. pg_dump reads that snapshot while people
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ import psycopg2
 from django.apps import apps
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import FileField, Model, Q
 from psycopg2.sql import SQL, Identifier
 
@@ -26,12 +28,22 @@ from ragsite.backup import archive, postgres
 from ragsite.backup.archive import BackupError, Manifest
 from ragsite.backup.holding import BackupRunning, files_held
 from ragsite.layout import PROJECT_DIR
+from ragsite.sharding.state import is_sharded
 
 LEFT_OUT = ("django_session", "caching_epoch", "backup_heldfolder", "documents_partialupload", "silk_*")
 """Tables without their rows: who was signed in, what caches went by, uploads whose bytes are on their way, and silk's
 records."""
 OF_THE_CLUSTER = ("postgres_", "valkey_")
 """Secrets that belong to a data folder's own servers: a new one makes its own."""
+UNFINISHED = ".unfinished-"
+PLAUSIBLE, PLAUSIBLE_SHARE = 20, 0.05
+"""Faults lose few files. More of them, in number and as a share of all, mean that this is not their storage."""
+# Asked in the snapshot, as pg_dump does: what to_regclass says is of now.
+BEING_SPLIT = """
+SELECT one.relname::text FROM pg_class one JOIN pg_class new
+  ON new.relname = one.relname || '_split' AND new.relnamespace = one.relnamespace AND new.relkind = 'p'
+WHERE one.relispartition AND one.relnamespace = current_schema()::regnamespace ORDER BY 1
+"""
 
 
 @dataclass(frozen=True)
@@ -49,21 +61,19 @@ def backup(target: Path) -> Made:
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise BackupError(f"{target} is there already and not empty. Name a new folder.")
-    draft = target.with_name(f"{target.name}.unfinished-{os.getpid()}")
     try:
-        draft.mkdir(parents=True, mode=0o700)
-        with _errors_for_people(), files_held(connection.get_connection_params()) as keeper:
-            manifest = _fill(draft)
-            with keeper.cursor() as cursor:
-                cursor.execute("SELECT 1")  # still held: else a file may have gone that the snapshot names
-            manifest.write(draft)
-        if target.exists():
-            target.rmdir()
-        draft.rename(target)
+        with _errors_for_people():
+            _refuse_sharded()
+            with files_held(connection.get_connection_params()) as keeper, _draft(target) as draft:
+                manifest = _fill(draft)
+                with keeper.cursor() as cursor:
+                    cursor.execute("SELECT 1")  # still held: else a file may have gone that the snapshot names
+                manifest.write(draft)
+                if target.exists():
+                    target.rmdir()
+                draft.rename(target)
     except OSError as error:
         raise BackupError(f"The backup could not be made: {error}. Nothing was kept of it.") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return Made(target, manifest)
 
 
@@ -71,33 +81,100 @@ def backup(target: Path) -> Made:
 def _errors_for_people() -> Iterator[None]:
     try:
         yield
-    except (psycopg2.Error, postgres.DatabaseToolFailed) as error:
+    except (psycopg2.Error, DatabaseError, postgres.DatabaseToolFailed) as error:
         reason = " ".join(str(error).split())
         raise BackupError(f"The database could not be backed up: {reason} Nothing was kept of it.") from error
     except BackupRunning as error:
         raise BackupError(str(error)) from error
 
 
+def _refuse_sharded() -> None:
+    """The shards of several nodes know no common snapshot."""
+    if is_sharded():
+        raise BackupError(
+            "This database is distributed by Citus, and pg_dump would read its nodes at different moments. Back up "
+            "each node by itself (pg_basebackup and archived WAL), and make points to restore all of them to by "
+            "SELECT citus_create_restore_point('NAME') on the coordinator; docs/backup.md says more."
+        )
+
+
+@contextlib.contextmanager
+def _draft(target: Path) -> Iterator[Path]:
+    """A new folder beside the target, gone at the end unless it was renamed; those of killed backups go first.
+
+    It is locked as long as its process lives, in whichever container that is: several sites may keep their backups in
+    one folder. Where a file system knows no locks nothing is removed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f"*{UNFINISHED}*"):
+        with contextlib.suppress(OSError), _locked(left):
+            if {part.name for part in left.iterdir()} <= archive.PARTS:
+                shutil.rmtree(left)
+    draft = Path(tempfile.mkdtemp(prefix=f"{target.name}{UNFINISHED}", dir=target.parent))
+    try:
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                stack.enter_context(_locked(draft))
+            yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Raises OSError where somebody else has locked it, or the file system knows no locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _fill(draft: Path) -> Manifest:
     parameters = connection.get_connection_params()
     with _snapshot(parameters) as (cursor, snapshot):
+        _refuse_unfinished_split(cursor)
         major = cursor.connection.server_version // 10_000
         postgres.dump(draft / archive.DATABASE, parameters, major, snapshot, list(LEFT_OUT))
-        rows, missing = _counts(cursor), []
-        files = size = 0
-        with archive.written(draft / archive.FILES_LIST) as listed:
-            for name in _names(cursor.connection):
-                stored = _copy(name, draft / archive.FILES)
-                if stored is None:
-                    missing.append(name)
-                    continue
-                listed.write(archive.line(stored))
-                files, size = files + 1, size + stored.size
+        rows = _counts(cursor)
+        files, size, missing = _copy_files(cursor.connection, draft)
         cursor.execute("SELECT app || '.' || name FROM django_migrations ORDER BY 1")
         migrations = [row[0] for row in cursor.fetchall()]
     _copy_secrets(draft / archive.SECRETS)
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
     return Manifest(made_at, _revision(), major, migrations, rows, files, size, missing, list(LEFT_OUT))
+
+
+def _refuse_unfinished_split(cursor: Any) -> None:
+    """Its new partitions name their parent by a number that it does not have where they are restored."""
+    cursor.execute(BEING_SPLIT)
+    found = [row[0] for row in cursor.fetchall()]
+    if found:
+        raise BackupError(
+            f"A backup cannot be made while partitions are being split ({', '.join(found)}): it could not be restored. "
+            "Wait for `manage.py partitions --repartition` to end; if none runs, finish it by the same command, or "
+            "take it back with `manage.py partitions --undo`."
+        )
+
+
+def _copy_files(reader: Any, draft: Path) -> tuple[int, int, list[str]]:
+    """How many files were copied, their bytes, and the names of those that are missing."""
+    files, size, missing = 0, 0, []
+    with archive.written(draft / archive.FILES_LIST) as listed:
+        for name in _names(reader):
+            stored = _copy(name, draft / archive.FILES)
+            if stored is None:
+                missing.append(name)
+                continue
+            listed.write(archive.line(stored))
+            files, size = files + 1, size + stored.size
+    if len(missing) > max(PLAUSIBLE, PLAUSIBLE_SHARE * (files + len(missing))):
+        raise BackupError(
+            f"The storage does not have {len(missing)} of {files + len(missing)} files that rows name ({missing[0]} "
+            "is one of them): is its volume mounted, is it the right one? Nothing was kept of the backup."
+        )
+    return files, size, missing
 
 
 @contextlib.contextmanager

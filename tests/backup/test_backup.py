@@ -19,6 +19,8 @@ from documents.sweeping import sweep_files
 from ragsite.accounts.models import ApiToken
 from ragsite.backup import archive, holding, making, restoring
 from ragsite.backup.models import HeldFolder
+from ragsite.partitioning import splitting
+from ragsite.partitioning.locking import briefly_locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -204,12 +206,52 @@ def test_a_full_disk_leaves_no_half_of_a_backup(owner, files, upload, tmp_path, 
     assert list(tmp_path.glob("b*")) == []
 
 
-def test_a_file_that_a_row_names_and_nobody_has_is_told(owner, files, upload, tmp_path, capsys):
+def test_a_few_files_that_rows_name_and_nobody_has_are_told_and_the_command_fails(
+    owner, files, upload, tmp_path, capsys
+):
     document = upload(owner)
     shutil.rmtree(files)
-    manifest = backup(tmp_path / "b")
-    assert manifest["missing"] == [document.file.name]
+    with pytest.raises(CommandError, match="but for 1 missing file") as told:
+        backup(tmp_path / "b")
+    assert told.value.returncode == 1
+    assert json.loads((tmp_path / "b" / "manifest.json").read_text())["missing"] == [document.file.name]
     assert document.file.name in capsys.readouterr().err
+
+
+def test_a_storage_that_lacks_many_files_is_not_backed_up(owner, files, upload, tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "PLAUSIBLE", 1)
+    upload(owner, "One."), upload(owner, "Two.")
+    shutil.rmtree(files)
+    with pytest.raises(CommandError, match="does not have 2 of 2 files"):
+        backup(tmp_path / "b")
+    assert list(tmp_path.glob("b*")) == []
+
+
+def test_what_a_killed_backup_has_left_goes_with_the_next(tmp_path):
+    left, another, other = (tmp_path / f"{name}.unfinished-{end}" for name, end in (("a", 7), ("x", "y"), ("my", "b")))
+    for folder in (left, another, other):
+        (folder / "files").mkdir(parents=True)
+    (other / "letter").write_text("x")
+    with making._locked(another):  # as by a backup that is being made, of another site
+        backup(tmp_path / "b")
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "b", other, another]
+
+
+def test_a_split_that_stands_unfinished_is_in_no_backup(tmp_path):
+    plan = next(splitting.chosen(64, "documents_chunk"))
+    briefly_locked(plan.creation())
+    try:
+        with pytest.raises(CommandError, match=f"{plan.source}.*--undo"):
+            backup(tmp_path / "b")
+    finally:
+        splitting.undo(plan.parent, plan.partition)
+    assert backup(tmp_path / "b")["missing"] == []
+
+
+def test_a_distributed_database_is_not_backed_up_by_one_pg_dump(tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "is_sharded", lambda: True)
+    with pytest.raises(CommandError, match="citus_create_restore_point"):
+        backup(tmp_path / "b")
 
 
 def test_a_cache_that_cannot_be_emptied_is_told(settings):

@@ -27,3 +27,5 @@ class Command(BaseCommand):
         self.stdout.write(f"{made.folder}: {sum(manifest.rows.values())} rows and {size}, verified by SHA-256.")
         for name in manifest.missing:
             self.stderr.write(f"The storage does not have {name}, which a row names; it is not in the backup.")
+        if manifest.missing:
+            raise CommandError(f"The backup is made, but for {len(manifest.missing)} missing files.")
