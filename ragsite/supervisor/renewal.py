@@ -14,8 +14,9 @@ from ragsite.supervisor.loop import Supervisor
 
 BEFORE = "web before"
 """The old processes, while they finish."""
-READY = b"\n\n"
-"""`prepare` ends its report with one line end, a web process that is ready writes another."""
+READY = b"}\n\n"
+"""`prepare` reports one line of JSON, a web process that is ready writes a line end. Two of the latter alone are of old
+processes that were restarted meanwhile."""
 
 
 def renew(supervisor: Supervisor, program: Program, report: int) -> None:
@@ -30,11 +31,11 @@ def renew(supervisor: Supervisor, program: Program, report: int) -> None:
     old = supervisor.children[BEFORE] = supervisor.children.pop(program.name)
     old.restarts = False
     _read(report)
-    new = supervisor.start(program, restarts=False)
     try:
+        new = _started(supervisor, program)
         _wait_for(supervisor, new, report)
     except CannotStart as error:
-        _keep(supervisor, old, new)
+        _keep(supervisor, old, supervisor.children[program.name])
         supervisor.say(str(error))
         return
     new.restarts = True
@@ -44,12 +45,19 @@ def renew(supervisor: Supervisor, program: Program, report: int) -> None:
     supervisor.say("the new web processes are ready, the old ones finish what they have begun")
 
 
+def _started(supervisor: Supervisor, program: Program) -> Child:
+    try:
+        return supervisor.start(program, restarts=False)
+    except OSError as error:  # of the new release's interpreter, or the machine has no more processes or files to give
+        raise CannotStart(f"The new web processes did not start ({error}); the old ones go on.") from error
+
+
 def _wait_for(supervisor: Supervisor, new: Child, report: int) -> None:
     told = bytearray()
 
     def is_ready() -> bool:
         told.extend(_read(report))
-        return told.endswith(READY)
+        return READY in told
 
     failure = "The new web processes did not start, see their lines above; the old ones go on."
     supervisor.wait_until(is_ready, seconds=1800, failure=failure, gave_up=lambda: not new.is_running)

@@ -26,22 +26,23 @@ from ragsite.supervisor.renewal import renew
 reader, writer = os.pipe()
 os.set_blocking(reader, False)
 old = Program("web", ("sleep", "600"), needs=())
-new = Program("web", ("sh", "-c", sys.argv[1] % writer), needs=(), inherit=(writer,))
+new = Program("web", (sys.argv[2], "-c", sys.argv[1] % writer), needs=(), inherit=(writer,))
 supervisor = Supervisor(Output())
 first = supervisor.start(old)
 told = [supervisor.start(Program(name, ("sleep", "600"), needs=())) for name in ("worker", "upkeep")]
 renew(supervisor, new, reader)
 while supervisor.children["web"] is not first and any(child.is_running for child in (first, *told)):
     supervisor.pump(0.1)
-print("first runs", first.is_running, "and is web", supervisor.children["web"] is first, flush=True)
+runs, is_web = first.is_running, supervisor.children["web"] is first
 supervisor.stop([])
-supervisor.output.close()
+supervisor.output.close()  # it writes from a thread
+print("first runs", runs, "and is web", is_web)
 """
 
 
-def renewed(new: str) -> str:
+def renewed(new: str, shell: str = "sh") -> str:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, new], cwd=PROJECT_DIR, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", SCRIPT, new, shell], cwd=PROJECT_DIR, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -54,12 +55,22 @@ def test_processes_that_are_ready_take_the_place_of_the_old_ones() -> None:
     assert "worker died (signal 15), restarting" in lines
 
 
-@pytest.mark.parametrize("new", ["exit 1 # %d", "printf '{}\\n' >&%d; exit 1"], ids=["not prepared", "not ready"])
+@pytest.mark.parametrize(
+    "new",
+    ["exit 1 # %d", "printf '{}\\n' >&%d; exit 1", "printf '\\n\\n' >&%d; sleep 0.3; exit 1"],
+    ids=["not prepared", "not ready", "old ones came again and told so"],
+)
 def test_processes_that_do_not_start_leave_the_old_ones_in_place(new: str) -> None:
     lines = renewed(new)
     assert "The new web processes did not start" in lines
     assert "first runs True and is web True" in lines
     assert "worker died" not in lines
+
+
+def test_a_program_that_cannot_be_started_at_all_leaves_the_old_ones_in_place() -> None:
+    lines = renewed("# %d", shell="/nowhere/python")
+    assert "The new web processes did not start ([Errno 2]" in lines
+    assert "first runs True and is web True" in lines
 
 
 @pytest.fixture
