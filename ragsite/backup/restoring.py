@@ -1,15 +1,17 @@
 """`manage.py restore`: a backup into an empty place.
 
 Everything is checked before anything is written. Files and secrets come first, the database last and in one
-transaction: an interrupted restore has left an empty database, and is begun again by the same command.
+transaction: an interrupted restore has left an empty database, and is begun again by the same command. That it was one
+of this backup says a file in the storage: without it, what is there is another site's.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from celery import current_app
 from django.conf import settings
-from django.core.files.base import File
+from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
@@ -20,21 +22,31 @@ from ragsite.backup.archive import BackupError, Manifest, StoredFile
 from ragsite.folders import names_below
 from ragsite.redis_servers import remove_keys
 
+MARKER = ".restore-begun"
+"""In the storage while a restore into it is not done; holds the SHA-256 of the backup's manifest."""
+
 
 def restore(source: Path) -> Manifest:
     """Bring a backup back. Raises BackupError; what it says of the database holds."""
     manifest = archive.read_manifest(source)
+    mark = archive.digest(source / archive.MANIFEST)
     _refuse_later_release(manifest)
     _refuse_used_database(manifest)
     files = archive.verify(source, manifest)
-    _refuse_used_storage({stored.name for stored in files})
     try:
+        if not _was_begun(mark):
+            _refuse_used_storage()
+            _refuse_other_secrets(source)
+    except OSError as error:
+        raise BackupError(f"The storage cannot be read: {error}. Nothing was changed.") from error
+    try:
+        _save(MARKER, ContentFile(mark.encode()))
         _restore_files(source, files)
         _restore_secrets(source)
         _restore_database(source, manifest)
     except OSError as error:
         raise BackupError(f"Files cannot be written: {error}. The database is still empty; begin again.") from error
-    forget_what_was()
+    _finish()
     return manifest
 
 
@@ -50,10 +62,13 @@ def _refuse_later_release(manifest: Manifest) -> None:
 
 
 def _refuse_used_database(manifest: Manifest) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = ANY (current_schemas(false)) LIMIT 1")
-        used = cursor.fetchone()
-        major = postgres.server_major()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = ANY (current_schemas(false)) LIMIT 1")
+            used = cursor.fetchone()
+            major = postgres.server_major()
+    except DatabaseError as error:
+        raise BackupError(f"The database cannot be asked: {_line(error)}. Nothing was changed.") from error
     if used:
         raise BackupError(
             f"The database is not empty: it has a table {used[0]}. Nothing was changed. Restore into a new database, "
@@ -65,24 +80,49 @@ def _refuse_used_database(manifest: Manifest) -> None:
         )
 
 
-def _refuse_used_storage(expected: set[str]) -> None:
-    """What an interrupted restore has left is no obstacle."""
-    other = next((name for name in names_below(default_storage) if name not in expected), None)
+def _was_begun(mark: str) -> bool:
+    """Whether an interrupted restore of this very backup has left what is in the storage."""
+    try:
+        with default_storage.open(MARKER) as file:
+            return bool(file.read() == mark.encode())
+    except FileNotFoundError:
+        return False
+
+
+def _refuse_used_storage() -> None:
+    other = next((name for name in names_below(default_storage) if name != MARKER), None)
     if other is not None:
         raise BackupError(
-            f"The storage is not empty: it holds {other}, which is not in the backup. Nothing was changed. Restore "
-            "into an empty folder or prefix."
+            f"The storage is not empty: it holds {other}. Nothing was changed. Restore into an empty folder or prefix."
         )
+
+
+def _refuse_other_secrets(source: Path) -> None:
+    """A data folder that has files is a site's, also where this one's are to go to S3."""
+    layout = settings.LAYOUT
+    if not any(path.name != MARKER for path in layout.files_dir.glob("*")):
+        return
+    for path in (source / archive.SECRETS).iterdir():
+        there = layout.secrets_dir / path.name
+        if there.exists() and there.read_bytes().strip() != path.read_bytes().strip():
+            raise BackupError(
+                f"{there} is not the backup's, and {layout.files_dir} holds files: this data folder is another site's. "
+                "Nothing was changed. Restore with RAGSITE_DATA_DIR=… into a new one."
+            )
 
 
 def _restore_files(source: Path, files: list[StoredFile]) -> None:
     for stored in files:
-        if default_storage.exists(stored.name):
-            default_storage.delete(stored.name)  # of an interrupted restore: perhaps half of it
         with (source / archive.FILES / stored.name).open("rb") as content:
-            saved = default_storage.save(stored.name, File(content))
-        if saved != stored.name:
-            raise BackupError(f"The storage has kept {stored.name} as {saved}: is somebody else writing there?")
+            _save(stored.name, File(content))
+
+
+def _save(name: str, content: File) -> None:
+    if default_storage.exists(name):
+        default_storage.delete(name)  # of an interrupted restore: perhaps half of it
+    saved = default_storage.save(name, content)
+    if saved != name:
+        raise BackupError(f"The storage has kept {name} as {saved}: is somebody else writing there?")
 
 
 def _restore_secrets(source: Path) -> None:
@@ -95,15 +135,34 @@ def _restore_secrets(source: Path) -> None:
 
 
 def _restore_database(source: Path, manifest: Manifest) -> None:
-    parameters, major = connection.get_connection_params(), postgres.server_major()
+    connection.close()  # idle since the beginning, which may be hours ago: something between may have cut it
     try:
+        parameters, major = connection.get_connection_params(), postgres.server_major()
         postgres.restore(source / archive.DATABASE, parameters, major, _count_checks(manifest))
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")  # what the planner goes by is not in a dump
     except (DatabaseError, postgres.DatabaseToolFailed) as error:
         raise BackupError(
-            f"The database could not be restored: {' '.join(str(error).split())}. It is still empty; begin again."
+            f"The database could not be restored: {_line(error)}. It is still empty; begin again."
         ) from error
+
+
+def _finish() -> None:
+    """The database is full now, whatever fails here."""
+    connection.close()
+    with suppress(Exception):  # whatever the drivers raise; it stands for nothing where the database has tables
+        default_storage.delete(MARKER)
+    forget_what_was()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")  # what the planner goes by is not in a dump
+    except DatabaseError as error:
+        raise BackupError(
+            f"The site is restored, but PostgreSQL has not counted its rows ({_line(error)}): run ANALYZE in the "
+            "database (`manage.py dbshell`), or queries may be slow."
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _count_checks(manifest: Manifest) -> str:

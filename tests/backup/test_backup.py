@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -12,6 +13,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import override_settings
 
 from documents.models import Chunk, Document
 from documents.services import delete_documents
@@ -61,6 +63,7 @@ def test_a_restored_site_is_the_same_and_its_tokens_hold(owner, files, processed
     with empty_place() as place:
         call_command("restore", str(tmp_path / "b"))
         assert everything() == before
+        assert not (place / "files" / restoring.MARKER).exists()
         assert ApiToken.objects.get().owner.check_password("correct horse battery")
         assert (place / "secrets" / "secret_key").read_text().strip() == key
         assert cache.get("session-of-another-time") is None
@@ -121,7 +124,7 @@ def test_what_cannot_be_restored_is_refused_and_leaves_the_place_empty(owner, fi
 
 @pytest.mark.slow
 def test_a_restore_that_breaks_off_leaves_an_empty_database_and_is_begun_again(
-    owner, files, upload, tmp_path, empty_place
+    owner, files, upload, tmp_path, empty_place, monkeypatch
 ):
     upload(owner)
     folder = tmp_path / "b"
@@ -129,16 +132,77 @@ def test_a_restore_that_breaks_off_leaves_an_empty_database_and_is_begun_again(
     dump = folder / "database.dump"
     whole = dump.read_bytes()
     with empty_place():
-        dump.write_bytes(whole[: len(whole) // 2])
-        sums = json.loads((folder / "manifest.json").read_text())["sha256"] | {"database.dump": archive.digest(dump)}
-        with changed(folder, sha256=sums), pytest.raises(CommandError, match="still empty; begin again"):
-            call_command("restore", str(folder))
-        dump.write_bytes(whole)
-        with changed(folder, rows={"documents_document": 7}), pytest.raises(CommandError, match="is not whole"):
-            call_command("restore", str(folder))
+        with monkeypatch.context() as patched:
+            patched.setattr(archive, "verify", lambda folder, _: archive.listed_files(folder))
+            dump.write_bytes(whole[: len(whole) // 2])
+            with pytest.raises(CommandError, match="still empty; begin again"):
+                call_command("restore", str(folder))
+            dump.write_bytes(whole)
+        with monkeypatch.context() as patched:
+            counts = restoring._count_checks
+            other = {"documents_document": 7}
+            patched.setattr(restoring, "_count_checks", lambda manifest: counts(replace(manifest, rows=other)))
+            with pytest.raises(CommandError, match="is not whole"):
+                call_command("restore", str(folder))
         assert tables() == []
         call_command("restore", str(folder))  # over the files that are there
         assert Document.objects.count() == 1
+
+
+def test_files_that_are_there_are_replaced_only_after_an_interrupted_restore_of_the_same_backup(
+    owner, files, upload, tmp_path, empty_place, monkeypatch
+):
+    document = upload(owner)
+    folder = tmp_path / "b"
+    backup(folder)
+    monkeypatch.setattr(restoring, "_restore_database", _fails)
+    with empty_place() as place:
+        file = place / "files" / document.file.name
+        file.parent.mkdir(parents=True)
+        file.write_text("A live site's.")
+        with pytest.raises(CommandError, match=f"holds {document.file.name}"):
+            call_command("restore", str(folder))
+        assert file.read_text() == "A live site's."
+        shutil.rmtree(place / "files")
+        for _ in range(2):
+            with pytest.raises(CommandError, match="begin again"):
+                call_command("restore", str(folder))
+            file.write_text("Half of i")
+        with changed(folder, made_at="another time"), pytest.raises(CommandError, match="holds"):
+            call_command("restore", str(folder))
+        assert file.read_text() == "Half of i"
+
+
+def _fails(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_the_secret_key_of_a_data_folder_that_has_files_is_kept(owner, files, tmp_path, empty_place, settings):
+    backup(tmp_path / "b")
+    with empty_place() as place:
+        (place / "files" / "1").mkdir()
+        (place / "secrets" / "secret_key").write_text("another")
+        elsewhere = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
+        with (
+            override_settings(STORAGES={**settings.STORAGES, "default": elsewhere}),
+            pytest.raises(CommandError, match="another site's"),
+        ):
+            call_command("restore", str(tmp_path / "b"))
+        assert (place / "secrets" / "secret_key").read_text() == "another"
+
+
+def test_once_the_database_is_full_a_fault_is_not_told_as_if_it_were_empty(settings, monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(restoring, "forget_what_was", lambda: forgotten.append(True))
+    monkeypatch.setitem(connection.settings_dict, "NAME", "not_there")
+    try:
+        with pytest.raises(archive.BackupError, match=r"The site is restored, .* run ANALYZE"):
+            restoring._finish()
+        with pytest.raises(archive.BackupError, match=r"cannot be asked: .*not_there"):
+            restoring._refuse_used_database(None)
+    finally:
+        connection.close()
+    assert forgotten == [True]
 
 
 def test_a_file_that_is_deleted_during_a_backup_stays_until_it_is_done(owner, files, upload, tmp_path, monkeypatch):
