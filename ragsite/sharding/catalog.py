@@ -33,6 +33,12 @@ ORDER BY 1, i.indisprimary DESC, 2
 """
 EXISTING = "SELECT name FROM unnest(%(tables)s) AS name WHERE to_regclass(name) IS NOT NULL"
 
+LOCAL_ROWS = """
+SELECT name FROM unnest(%(tables)s) AS name
+WHERE pg_relation_size(to_regclass(name)) > 0
+  OR EXISTS (SELECT FROM pg_partition_tree(to_regclass(name)) WHERE pg_relation_size(relid) > 0)
+"""
+
 
 @dataclass(frozen=True)
 class ForeignKey:
@@ -92,6 +98,11 @@ def unique_indexes(tables: Iterable[str]) -> list[UniqueIndex]:
 
 def existing(tables: Iterable[str]) -> set[str]:
     return {row[0] for row in _rows(EXISTING, tables=list(tables))}
+
+
+def with_local_rows(tables: Iterable[str]) -> set[str]:
+    """Those that take up space on this server itself, also in their partitions; shards do not count."""
+    return {row[0] for row in _rows(LOCAL_ROWS, tables=list(tables))}
 
 
 def _rows(sql: str, **parameters: Any) -> list[tuple[Any, ...]]:

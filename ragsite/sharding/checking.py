@@ -39,6 +39,8 @@ def _faults() -> Iterator[str]:
     if statements := plan.statements():
         yield f"{len(statements)} statements are missing: `manage.py shard --dry-run` prints them."
         return
+    if left := plan.emptying():
+        yield f"{len(left)} tables have rows on the coordinator that no deletion reaches: run `manage.py shard`."
     with connection.cursor() as cursor:
         cursor.execute(APART, {"tables": tables, "first": tables[0]})
         for (table,) in cursor.fetchall():

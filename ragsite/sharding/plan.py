@@ -87,6 +87,20 @@ def statements_for(tables: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
+def emptying() -> list[str]:
+    """To be run after that transaction: a table that was filled leaves its rows on the coordinator, where nobody sees
+    them and no deletion reaches them. What points at others comes first.
+    """
+    known = catalog.distributed()
+    tables = [*reversed(_parents_first(distributed_tables())), OWNERS, *REFERENCE]
+    full = catalog.with_local_rows(tables)
+    return [
+        f"SELECT truncate_local_data_after_distributing_table('{table}')"
+        for table in tables
+        if table in full or table not in known
+    ]
+
+
 def _for_all_sessions() -> Iterator[str]:
     name = settings.DATABASES["default"]["NAME"] if connection.connection is None else connection.settings_dict["NAME"]
     for setting, value in SESSION.items():

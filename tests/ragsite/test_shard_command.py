@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
 from ragsite.api.problems import as_problem
-from ragsite.sharding.tables import LOCAL, REFERENCE, distributed_tables
+from ragsite.sharding.tables import LOCAL, OWNERS, REFERENCE, distributed_tables
 
 pytestmark = pytest.mark.django_db
 
@@ -38,6 +38,15 @@ def test_what_is_pointed_at_is_distributed_before_what_points_at_it():
     assert printed.index("create_distributed_table('chat_message'") < printed.index(
         "create_distributed_table('chat_citation'"
     )
+
+
+def test_what_stays_on_the_coordinator_is_emptied_after_the_commit_and_children_first():
+    after = dry_run().partition("\nCOMMIT;\n")[2]
+    emptied = [line.split("'")[1] for line in after.splitlines()]
+    assert all(line.startswith("SELECT truncate_local_data_after_distributing_table(") for line in after.splitlines())
+    assert sorted(emptied) == sorted([*distributed_tables(), OWNERS, *REFERENCE])
+    for child, parent in (("chat_citation", "chat_message"), ("documents_chunk", "documents_document")):
+        assert emptied.index(child) < emptied.index(parent) < emptied.index(OWNERS)
 
 
 def test_keys_begin_with_the_owner():

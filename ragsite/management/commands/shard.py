@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from ragsite.sharding import catalog, plan
 from ragsite.sharding.checking import faults
@@ -29,10 +30,11 @@ class Command(BaseCommand):
     def _print(self) -> None:
         if not catalog.has_citus():
             self.stdout.write("-- This server has no Citus; on one that has it these would be run:")
-        missing = plan.statements()
-        for statement in ["BEGIN", *plan.session_settings(), *missing, "COMMIT"] if missing else []:
+        missing, emptying = plan.statements(), plan.emptying()
+        in_one = ["BEGIN", *plan.session_settings(), *missing, "COMMIT"] if missing else []
+        for statement in (*in_one, *emptying):
             self.stdout.write(f"{statement};")
-        if not missing:
+        if not missing and not emptying:
             self.stdout.write("-- Nothing to do: all tables are distributed.")
 
     def _shard(self) -> None:
@@ -42,11 +44,18 @@ class Command(BaseCommand):
             for setting in plan.session_settings():
                 cursor.execute(setting)
             missing = plan.statements()
-            for statement in missing:
-                self.stdout.write(statement.splitlines()[0])
-                cursor.execute(statement)
-        self.stdout.write(f"{len(missing)} statements." if missing else "Nothing to do: all tables are distributed.")
+            self._run(cursor, missing)
+        with connection.cursor() as cursor:
+            emptying = plan.emptying()
+            self._run(cursor, emptying)
+        done = len(missing) + len(emptying)
+        self.stdout.write(f"{done} statements." if done else "Nothing to do: all tables are distributed.")
         self._check()
+
+    def _run(self, cursor: CursorWrapper, statements: list[str]) -> None:
+        for statement in statements:
+            self.stdout.write(statement.splitlines()[0])
+            cursor.execute(statement)
 
     def _check(self) -> None:
         found = faults()
