@@ -89,7 +89,7 @@ class Blueprint:
                 f"(SELECT_OID)::oid, {self.target}, {remainder}, {self.key_column}))",
                 f"ALTER TABLE {self.shadow} ATTACH PARTITION {child} {self._bound(remainder)}",
             ]
-        return [self._with_oid(statement) for statement in made] + self._mirror()
+        return [self._with_oid(statement) for statement in made] + self.mirror()
 
     def copying(self) -> str:
         """A batch in the order of the key, from ``after`` on: what is missing in the new partitions.
@@ -181,7 +181,8 @@ SELECT (SELECT count(*) FROM batch), (SELECT count(*) FROM missing), (SELECT cou
             return statement
         return statement.replace("SELECT_OID", str(rows("SELECT %s::regclass::oid", [self.parent])[0][0]))
 
-    def _mirror(self) -> list[str]:
+    def mirror(self) -> list[str]:
+        """The trigger that repeats in the new partitions what is written to the old one."""
         names = ", ".join(_quoted([name for name, _ in self.columns]))
         values = ", ".join(f"NEW.{name}" for name in _quoted([name for name, _ in self.columns]))
         return [

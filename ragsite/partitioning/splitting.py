@@ -23,6 +23,12 @@ VALID = """
 SELECT c.relname::text, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = %s::regclass
 """
+INDEXES_OF_PARENT = """
+SELECT own.relname::text, i.indisvalid, EXISTS (
+  SELECT 1 FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.contype IN ('p', 'u'))
+FROM pg_index i JOIN pg_class own ON own.oid = i.indexrelid WHERE i.indrelid = %s::regclass ORDER BY 1
+"""
+MIRROR = "SELECT prosrc FROM pg_proc WHERE proname = %s AND pronamespace = current_schema()::regnamespace"
 CHECKED = "SELECT conname::text, convalidated FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'f'"
 
 
@@ -87,7 +93,7 @@ def split(plan: Blueprint, tell: Tell, batch: int = BATCH, pause: float = 0.0) -
         tell(f"{plan.source}: was changed since its split began; begun anew")
         undo(plan.parent, plan.partition)
     if not exists(plan.shadow):
-        briefly_locked(plan.creation())
+        plan = _begin(plan)
     started = time.monotonic()
     copied = copy(plan, batch, pause)
     tell(f"{plan.source}: {copied:,} rows copied in {time.monotonic() - started:.1f} s")
@@ -98,8 +104,18 @@ def split(plan: Blueprint, tell: Tell, batch: int = BATCH, pause: float = 0.0) -
         tries = briefly_locked(plan.swap(), plan.quiet(), lambda: _check_unchanged(plan))
     except Changed:
         tell(f"{plan.source}: was changed at the last moment; begun anew")
-        return split(blueprints.read(plan.parent, plan.partition, plan.target, plan.key_column), tell, batch, pause)
+        undo(plan.parent, plan.partition)
+        return split(_read_again(plan), tell, batch, pause)
     tell(f"{plan.source}: is {', '.join(plan.children)} now ({tries} tries, {time.monotonic() - began:.2f} s)")
+
+
+def _begin(plan: Blueprint) -> Blueprint:
+    """Make the new partitions. Returns the plan by which that was done: it may have been read long before its turn."""
+    try:
+        briefly_locked(plan.creation(), check=lambda: _check_unchanged(plan))
+    except Changed:
+        return _begin(_read_again(plan))
+    return plan
 
 
 def copy(plan: Blueprint, batch: int = BATCH, pause: float = 0.0) -> int:
@@ -168,15 +184,26 @@ def _compare(plan: Blueprint, batch: int, pause: float) -> None:
 
 
 def _fits(plan: Blueprint) -> bool:
-    columns = tuple(name for name, *_ in rows(blueprints.COLUMNS, [plan.shadow]))
-    return columns == plan.all_columns and begun(plan.parent, plan.partition).target == plan.target
+    """Whether the new partitions and the trigger that writes to them know every column of the partition."""
+    if rows(blueprints.COLUMNS, [plan.shadow]) != rows(blueprints.COLUMNS, [plan.source]):
+        return False
+    mirror = rows(MIRROR, [f"{plan.shadow}_mirror"])[0][0]
+    return mirror in plan.mirror()[0] and begun(plan.parent, plan.partition).target == plan.target
+
+
+def _read_again(plan: Blueprint) -> Blueprint:
+    return blueprints.read(plan.parent, plan.partition, plan.target, plan.key_column)
 
 
 def _check_unchanged(plan: Blueprint) -> None:
     """With the locks held: nothing has been added to the partition that its successors lack."""
-    now = blueprints.read(plan.parent, plan.partition, plan.target, plan.key_column)
+    now = _read_again(plan)
     if now.structure != plan.structure:
         raise Changed
+    for name, valid, of_constraint in rows(INDEXES_OF_PARENT, [plan.parent]):
+        if not valid or not (of_constraint or name in now.indexes):
+            # Attaching would build it while nobody could read the table.
+            raise CannotSplit(f"index {name} of {plan.parent} is not whole: finish its migration, or drop it")
 
 
 def _refuse_distributed(table: str) -> None:

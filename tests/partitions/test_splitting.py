@@ -54,9 +54,12 @@ def next_split(table: str = "documents_chunk", target: int = 64) -> Blueprint:
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """As if the process were killed when it comes to this."""
+    """As if the process were killed when it comes to this, after the new partitions have been made."""
+    plain, calls = getattr(splitting, name), count()
 
-    def killed(*_: Any) -> None:
+    def killed(*arguments: Any) -> None:
+        if name == "_check_unchanged" and next(calls) == 0:
+            return plain(*arguments)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(splitting, name, killed)
@@ -261,6 +264,68 @@ def test_a_migration_that_comes_between_is_noticed(monkeypatch):
         editor.remove_index(Chunk, models.Index(fields=["owner", "page"], name="chunk_page_idx"))
         editor.remove_field(Chunk, field)
     assert content("documents_chunk") == before
+
+
+@pytest.fixture
+def column() -> Iterator[Callable[[], None]]:
+    """Adds a column with values to the chunks, as a migration does; it is gone afterwards."""
+
+    def add() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE documents_chunk ADD COLUMN added integer")
+            cursor.execute("UPDATE documents_chunk SET added = position + 1")
+
+    yield add
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE documents_chunk DROP COLUMN added")
+
+
+def test_a_column_that_came_after_the_plan_was_read_keeps_its_values(column):
+    plan = next_split()
+    column()
+    before = content("documents_chunk")
+    splitting.split(plan, print)
+    assert content("documents_chunk") == before
+
+
+def test_a_column_that_comes_before_the_exchange_keeps_its_values(column, monkeypatch):
+    plan, plain = next_split(), splitting._compare
+    monkeypatch.setattr(splitting, "_compare", lambda *rest: (plain(*rest), once()))
+    done: list[bool] = []
+
+    def once() -> None:
+        if not done:
+            done.append(True)
+            column()
+
+    told: list[str] = []
+    splitting.split(plan, told.append)
+    assert any("at the last moment" in line for line in told)
+    assert rows("SELECT count(*) FROM documents_chunk WHERE added IS DISTINCT FROM position + 1") == [(0,)]
+
+
+def test_new_partitions_of_a_stale_plan_are_not_gone_on_with(column):
+    """As a version that did not look whether its plan was still true left them: the trigger lacks the column."""
+    plan = next_split()
+    column()
+    before = content("documents_chunk")
+    locking.briefly_locked(plan.creation())
+    splitting.copy(plan)
+    told: list[str] = []
+    splitting.split(next(one for one in splitting.chosen(64, plan.parent) if one.source == plan.source), told.append)
+    assert "begun anew" in told[0]
+    assert content("documents_chunk") == before
+
+
+def test_an_index_that_is_not_whole_is_not_built_by_the_exchange():
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE INDEX half_idx ON ONLY documents_chunk (owner_id, page)")
+    try:
+        with pytest.raises(splitting.CannotSplit, match="half_idx of documents_chunk is not whole"):
+            splitting.split(next_split(), print)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP INDEX half_idx")
 
 
 def test_truncating_and_stricter_isolation_are_refused_while_it_lasts(people):
