@@ -37,6 +37,8 @@ def up_roles(names: Sequence[str]) -> int:
         stack.callback(output.close)
         supervisor = Supervisor(output)
         stack.callback(supervisor.stop, STOP_ORDER)
+        if listener is not None:  # first: nobody should wait in it when gunicorn has closed its own, after the drain
+            stack.callback(listener.close)
         for name in dict.fromkeys(names):
             supervisor.start(_program(name, layout, listener))
         supervisor.say(f"started {', '.join(names)}; Ctrl-C stops")

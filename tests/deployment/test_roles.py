@@ -1,6 +1,8 @@
 """`manage.py up ROLE …`: parts of the site beside servers of one's own."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import httpx
@@ -9,12 +11,13 @@ import pytest
 from ragsite.embedded import CannotStart
 from ragsite.encoder.__main__ import CannotStart as EncoderCannotStart
 from ragsite.encoder.__main__ import _listen_tcp
-from ragsite.layout import Layout
+from ragsite.layout import PROJECT_DIR, Layout
 from ragsite.metrics import worker_port
 from ragsite.supervisor import ROLES, up
 from ragsite.supervisor.counting import forget_counts, make_room_for_counts
 from ragsite.supervisor.roles import ENGINES, WORKERS
 from ragsite.supervisor.site import web_program
+from tests.instance import environment_for, until
 
 
 def free_port() -> int:
@@ -60,6 +63,32 @@ def test_parts_on_one_machine_count_in_folders_of_their_own(tmp_path, monkeypatc
     assert len({str(folder) for folder in folders}) == 3
     for folder in folders:
         forget_counts(folder)
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.slow
+def test_a_web_node_serves_while_it_drains_and_then_refuses_while_it_finishes(tmp_path):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    away = {"DATABASE_URL": "postgres://ragsite@127.0.0.1:9/ragsite", "REDIS_URL": "redis://127.0.0.1:9/0"}
+    environment = environment_for(tmp_path, port) | away | {"RAGSITE_DRAIN_SECONDS": "3", "RAGSITE_GRACE_SECONDS": "0"}
+    node = subprocess.Popen([sys.executable, "manage.py", "up", "web"], cwd=PROJECT_DIR, env=environment)
+    try:
+        assert until(lambda: accepts(port) and httpx.get(f"{url}/healthz", timeout=60).status_code == 200)
+        with socket.create_connection(("127.0.0.1", port)) as unfinished:
+            unfinished.sendall(b"GET /healthz HTTP/1.1\r\n")
+            node.terminate()
+            assert until(lambda: httpx.get(f"{url}/readyz").json()["status"] == "stopping")
+            assert httpx.get(f"{url}/healthz").status_code == 200
+            assert until(lambda: not accepts(port))
+            assert node.poll() is None, "it was over before it refused"
+    finally:
+        node.terminate()
+        node.wait(60)
 
 
 def test_a_build_folder_holds_the_model_and_the_static_files(monkeypatch, tmp_path):
