@@ -32,6 +32,7 @@ DEADLINE_SECONDS = 3.0
 MOST_LAG_SECONDS = 60
 REQUIRED = {"database", "cache", "migrations"}
 """Without these the site is not ready; without another part it is degraded."""
+NOT_APPLIED = "not applied"
 
 Probe = Callable[[], Any]
 _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="readyz")
@@ -53,14 +54,21 @@ def healthz(request: HttpRequest) -> JsonResponse:
 def readyz(request: HttpRequest) -> JsonResponse:
     """``{status: ok | degraded | unavailable, parts: {name: {ok, seconds, detail?}}}``; 503 when unavailable.
 
-    ``stopping``, with 503 too, while it still serves and waits for balancers to send it nobody any more.
+    ``stopping``, with 503 too, while it still serves and waits for balancers to send it nobody any more. With
+    ``?balancer`` what is away for all nodes alike leaves this one at 200: only missing migrations make it 503 too.
     """
     if stopping.has_begun():
         return JsonResponse({"status": "stopping", "parts": {}}, status=503)
     parts = ask(probes())
     ill = {name for name, part in parts.items() if not part["ok"]}
     status = "unavailable" if ill & REQUIRED else "degraded" if ill else "ok"
-    return JsonResponse({"status": status, "parts": parts}, status=503 if status == "unavailable" else 200)
+    refused = is_behind(parts["migrations"]) if "balancer" in request.GET else status == "unavailable"
+    return JsonResponse({"status": status, "parts": parts}, status=503 if refused else 200)
+
+
+def is_behind(migrations: dict[str, Any]) -> bool:
+    """Whether migrations are missing, and not just the database that would tell."""
+    return NOT_APPLIED in migrations.get("detail", "")
 
 
 class HealthMiddleware:
@@ -139,7 +147,7 @@ def check_migrations(run: Callable[[str], list[tuple[Any, ...]]]) -> None:
     except psycopg2.errors.UndefinedTable:
         applied = set()
     if missing := newest_migrations() - applied:
-        raise NotWell(f"{len(missing)} apps have migrations that are not applied")
+        raise NotWell(f"{len(missing)} apps have migrations that are {NOT_APPLIED}")
 
 
 @cache

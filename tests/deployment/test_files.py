@@ -153,10 +153,12 @@ def test_probes_ask_what_answers():
             for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
                 asked = container.get(kind, {}).get("httpGet")
                 if asked:
-                    assert asked["path"] in HealthMiddleware.answers, (name, kind)
+                    assert asked["path"].partition("?")[0] in HealthMiddleware.answers, (name, kind)
                     assert asked["port"] in ports, (name, kind)
     web = dict(pod_specs())["web"]["containers"][0]
-    assert web["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert web["readinessProbe"]["httpGet"]["path"] == "/readyz?balancer", (
+        "a database away is away for all"
+    )
     assert web["livenessProbe"]["httpGet"]["path"] == "/healthz", "a database that is away must not restart web nodes"
 
 

@@ -118,6 +118,25 @@ def test_migrations_that_are_not_applied_fail_it(client, monkeypatch, encoder):
     assert "not applied" in response.json()["parts"]["migrations"]["detail"]
 
 
+def test_a_balancer_is_not_told_of_a_database_or_cache_that_all_nodes_miss(client, monkeypatch, settings, encoder):
+    wrong = {**health._connection_parameters(), "host": "127.0.0.1", "port": "9"}
+    monkeypatch.setattr(health, "_connection_parameters", lambda: wrong)
+    settings.CACHE_URL = "redis://127.0.0.1:9/0"
+    response = client.get("/readyz?balancer")
+    assert (response.status_code, response.json()["status"]) == (200, "unavailable")
+    assert client.get("/readyz").status_code == 503
+
+
+def test_a_balancer_is_told_of_missing_migrations_and_of_a_stop(client, monkeypatch, encoder):
+    assert client.get("/readyz?balancer").status_code == 200
+    monkeypatch.setattr(health, "newest_migrations", lambda: frozenset({("accounts", "9999_future")}))
+    assert client.get("/readyz?balancer").status_code == 503
+    monkeypatch.setattr(health, "newest_migrations", frozenset)
+    assert client.get("/readyz?balancer").status_code == 200
+    monkeypatch.setattr(stopping._begun, "is_set", lambda: True)
+    assert client.get("/readyz?balancer").status_code == 503
+
+
 def test_an_empty_database_has_no_migrations_applied():
     parameters = {**health._connection_parameters(), "dbname": "template1"}
     with pytest.raises(health.NotWell):
