@@ -25,7 +25,13 @@ LASTS_SECONDS = 15
 YOUNG = timedelta(seconds=LASTS_SECONDS + 5)
 """What was claimed this lately may be of a process that has not given its first sign yet."""
 
+SECOND_LOOK_SECONDS = INTERVAL_SECONDS + 1
+"""After which every process that lives has given a sign, also to a server that has lost them."""
+LOOKS_COUNT_SECONDS = 60.0
+
 _giving: set[int] = set()
+_missed: dict[str, float] = {}
+"""When this process first missed the signs of another one."""
 _lock = threading.Lock()
 
 
@@ -41,15 +47,29 @@ def give() -> None:
 def has_fallen_silent(mark: str, since: datetime) -> bool:
     """Whether the process that claimed something then gives no sign any more; when that cannot be known, it lives.
 
-    Not so either while the server with the signs has just begun: it may have lost them.
+    Not so either while the server with the signs has just begun: it may have lost them. One that was frozen, or a
+    replica that became primary, may miss them all for a moment: silence is believed at a second look.
     """
     if not mark or since > timezone.now() - YOUNG:
         return False
     try:
         with _redis() as redis:
-            return not redis.exists(_key(mark)) and redis.info("server")["uptime_in_seconds"] > LASTS_SECONDS
+            missing = not redis.exists(_key(mark)) and redis.info("server")["uptime_in_seconds"] > LASTS_SECONDS
     except RedisError:
-        return False
+        missing = False
+    return _missed_for_long(mark, missing)
+
+
+def _missed_for_long(mark: str, missing: bool) -> bool:
+    """Whether an earlier look, neither just now nor long ago, has missed it too."""
+    now = time.monotonic()
+    with _lock:
+        for old in [one for one, first in _missed.items() if now - first > LOOKS_COUNT_SECONDS]:
+            del _missed[old]
+        if not missing:
+            _missed.pop(mark, None)
+            return False
+        return now - _missed.setdefault(mark, now) >= SECOND_LOOK_SECONDS
 
 
 def _give_for_ever() -> None:
@@ -64,7 +84,7 @@ def _key(mark: str) -> str:
 
 
 def _redis() -> Redis:
-    """Where running answers are, which is not emptied to make room."""
+    """Where running answers are. Signs expire as streams do: a full server with ``volatile-lru`` may evict both."""
     return connect(
         settings.STREAMS_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), retries=0)
     )

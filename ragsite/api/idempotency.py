@@ -16,6 +16,7 @@ from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
+from django.db.models import QuerySet
 from django.http import HttpResponseBase, QueryDict
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -48,14 +49,20 @@ class Claim:
     row: IdempotencyKey
 
     def finish(self, status: int, body: Any) -> None:
-        """Keep the result. Inside the transaction that does the work, both happen or neither does."""
-        IdempotencyKey.objects.filter(pk=self.row.pk).update(status=status, body=as_json(body))
+        """Keep the result. Inside the transaction that does the work, both happen or neither does.
+
+        Raises Problem 409 where another process has taken this one for dead, and the claim over.
+        """
+        if not self._held().update(status=status, body=as_json(body)):
+            raise _in_progress()
         self.row.status = status
 
     def release(self) -> bool:
         """Let the same key be used again, unless a result was kept already; whether there was a claim."""
-        claims = IdempotencyKey.objects.filter(pk=self.row.pk, status=None, claimed_at=self.row.claimed_at)
-        return claims.delete()[0] > 0
+        return self._held().delete()[0] > 0
+
+    def _held(self) -> QuerySet[IdempotencyKey]:
+        return IdempotencyKey.objects.filter(pk=self.row.pk, status=None, claimed_at=self.row.claimed_at)
 
 
 def idempotent(handler: Handler) -> Handler:

@@ -209,6 +209,23 @@ def test_of_two_that_would_take_over_one_does(client, monkeypatch):
     assert not idempotency._take_over(stale)
 
 
+def test_who_was_taken_for_dead_finishes_nothing(client):
+    """Its transaction rolls back what it has done; the result is the other one's."""
+    from ragsite.api.idempotency import Claim, Problem, _take_over
+
+    leave_behind(client, timedelta(minutes=6))
+    late = Claim(IdempotencyKey.objects.get())
+    row = IdempotencyKey.objects.get()
+    assert _take_over(row)
+    for _ in range(2):  # while the other one works, and when it is done
+        with pytest.raises(Problem) as refused:
+            late.finish(201, {"number": "late"})
+        assert refused.value.status_code == 409
+        if not row.finished:
+            Claim(row).finish(201, {"number": "its own"})
+    assert send(client).json() == {"number": "its own"}
+
+
 def test_a_stream_is_answered_again_from_what_the_view_kept(client):
     first, second = send(client, path=STREAM), send(client, path=STREAM)
     assert first.getvalue() == second.getvalue() == b"data: 1\n\n"

@@ -22,13 +22,35 @@ def redis() -> Iterator[signs.Redis]:
 @pytest.fixture(autouse=True)
 def _server_that_is_young_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signs, "LASTS_SECONDS", -1)
+    monkeypatch.setattr(signs, "_missed", {})
+
+
+def looked_a_moment_ago() -> None:
+    signs._missed[THEIRS] -= signs.SECOND_LOOK_SECONDS
 
 
 def test_who_gives_signs_lives_and_who_has_stopped_is_gone(redis: signs.Redis) -> None:
     redis.set(signs._key(THEIRS), b"1", ex=60)
     assert not signs.has_fallen_silent(THEIRS, LONG_AGO)
     redis.delete(signs._key(THEIRS))
+    assert not signs.has_fallen_silent(THEIRS, LONG_AGO)
+    looked_a_moment_ago()
     assert signs.has_fallen_silent(THEIRS, LONG_AGO)
+
+
+def test_who_was_missed_only_while_the_server_had_lost_all_signs_lives(redis: signs.Redis) -> None:
+    assert not signs.has_fallen_silent(THEIRS, LONG_AGO)
+    looked_a_moment_ago()
+    redis.set(signs._key(THEIRS), b"1", ex=60)
+    assert not signs.has_fallen_silent(THEIRS, LONG_AGO)
+    redis.delete(signs._key(THEIRS))
+    assert not signs.has_fallen_silent(THEIRS, LONG_AGO), "looks begin anew"
+
+
+def test_a_look_of_long_ago_is_none(redis: signs.Redis) -> None:
+    assert not signs.has_fallen_silent(THEIRS, LONG_AGO)
+    signs._missed[THEIRS] -= signs.LOOKS_COUNT_SECONDS + 1
+    assert not signs.has_fallen_silent(THEIRS, LONG_AGO)
 
 
 def test_what_was_claimed_a_moment_ago_is_not_judged(redis: signs.Redis) -> None:
