@@ -156,9 +156,7 @@ def test_probes_ask_what_answers():
                     assert asked["path"].partition("?")[0] in HealthMiddleware.answers, (name, kind)
                     assert asked["port"] in ports, (name, kind)
     web = dict(pod_specs())["web"]["containers"][0]
-    assert web["readinessProbe"]["httpGet"]["path"] == "/readyz?balancer", (
-        "a database away is away for all"
-    )
+    assert web["readinessProbe"]["httpGet"]["path"] == "/readyz?balancer", "a database away is away for all"
     assert web["livenessProbe"]["httpGet"]["path"] == "/healthz", "a database that is away must not restart web nodes"
 
 
