@@ -87,6 +87,15 @@ def release() -> None:
     rows("SELECT pg_advisory_unlock(%s)", [ADVISORY])
 
 
+def keep_away() -> bool:
+    """For a migration: no split begins until ``let_begin`` or the end of this connection. False: one is at work."""
+    return rows("SELECT pg_try_advisory_lock_shared(%s)", [ADVISORY])[0][0]
+
+
+def let_begin() -> None:
+    rows("SELECT pg_advisory_unlock_shared(%s)", [ADVISORY])
+
+
 def split(plan: Blueprint, tell: Tell, batch: int = BATCH, pause: float = 0.0) -> None:
     """Do it, or go on with it. Raises Busy, CannotSplit and what the database says."""
     if exists(plan.shadow) and not _fits(plan):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.commands import migrate
 from django.db import OperationalError, connection, connections, models, transaction
 
 from chat.seeding import texts
@@ -146,6 +147,11 @@ def test_a_run_that_is_killed_is_undone(monkeypatch):
         splitting.split(plan, print)
     with pytest.raises(SystemExit):
         run()
+    with pytest.raises(CommandError, match="--dry-run goes with"):
+        run("--undo", "--dry-run")
+    assert run("--undo", "--table", "documents_embedding") == ""
+    with pytest.raises(CommandError, match=f"split of {plan.source} is not finished"):
+        call_command("migrate", "documents", "0001", verbosity=0)
     assert run("--undo") == f"{plan.source}: as before\n"
     assert content("documents_chunk") == before
     assert exists(plan.source)
@@ -346,7 +352,26 @@ def test_numbers_that_do_not_fit_and_second_runs_are_refused():
         cursor.execute("SELECT pg_advisory_lock(%s)", [splitting.ADVISORY])
         with pytest.raises(CommandError, match="another"):
             run("--undo")
+        with pytest.raises(CommandError, match="is splitting or undoing"):
+            call_command("migrate", "documents", "0001", verbosity=0)
     other.close()
+
+
+def test_no_split_begins_while_a_migration_runs_and_one_may_afterwards(monkeypatch):
+    def applied(command: Any, *_: Any, **__: Any) -> None:
+        command.verbosity = 0
+        command.migration_progress_callback("apply_start")
+        other = connections.create_connection("default")
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [splitting.ADVISORY])
+            assert cursor.fetchone() == (False,)
+        other.close()
+
+    monkeypatch.setattr(migrate.Command, "handle", applied)
+    call_command("migrate", verbosity=0)
+    assert rows("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s", [splitting.ADVISORY]) == [
+        (0,)
+    ]
 
 
 def test_a_dry_run_prints_the_statements_and_changes_nothing():

@@ -27,6 +27,8 @@ class Command(BaseCommand):
         parser.add_argument("--pause", type=float, default=0.0, help="seconds between two batches")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["dry_run"] and (options["undo"] or options["upkeep"]):
+            raise CommandError("--dry-run goes with --repartition alone")
         if options["upkeep"]:
             self.stdout.write("\n".join(timed.upkeep()) or "Nothing was to be made or dropped.")
         if options["repartition"] or options["undo"]:
@@ -39,10 +41,10 @@ class Command(BaseCommand):
 
     def _change(self, options: dict[str, Any]) -> None:
         if not splitting.alone():
-            raise CommandError("another `partitions --repartition` or `--undo` is running")
+            raise CommandError("another `partitions --repartition` or `--undo`, or `migrate`, is running")
         try:
             if options["undo"]:
-                self._undo()
+                self._undo(options["table"])
             else:
                 self._repartition(options)
         except Busy as error:
@@ -63,10 +65,11 @@ class Command(BaseCommand):
             else:
                 splitting.split(plan, self._tell, options["batch"], options["pause"])
 
-    def _undo(self) -> None:
+    def _undo(self, only: str) -> None:
         for table, partition in list(splitting.unfinished()):
-            splitting.undo(table, partition)
-            self._tell(f"{partition.name}: as before")
+            if only in {"", table}:
+                splitting.undo(table, partition)
+                self._tell(f"{partition.name}: as before")
 
     def _tell(self, line: str) -> None:
         self.stdout.write(line)
