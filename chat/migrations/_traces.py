@@ -25,8 +25,12 @@ def forwards(apps, schema_editor):
         if not cursor.fetchone()[0]:
             end = week_of(timezone.now() + timedelta(days=1)) + WEEK
             strangers = prepare(cursor, first_id(end))
-            with transaction.atomic(using=schema_editor.connection.alias):
-                turn(cursor, f"{TABLE}_before_{end:%Y%m%d}", first_id(end), strangers)
+            try:
+                with transaction.atomic(using=schema_editor.connection.alias):
+                    turn(cursor, f"{TABLE}_before_{end:%Y%m%d}", first_id(end), strangers)
+            except BaseException:  # else no trace of a later week could be written
+                briefly(cursor, f"ALTER TABLE {TABLE} DROP CONSTRAINT IF EXISTS {TABLE}_past_check")
+                raise
             for number in range(3):
                 make_week(cursor, end + number * WEEK)
 
@@ -35,18 +39,28 @@ def prepare(cursor, limit):
     """What may take time. Returns whether some ids are beyond the limit, which no id that the site made is."""
     cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {TABLE}_owner_pkey")
     cursor.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {TABLE}_owner_pkey ON {TABLE} (owner_id, message_id)")
-    cursor.execute(f"SELECT EXISTS (SELECT FROM {TABLE} WHERE message_id >= %s)", [limit])
+    cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {TABLE} WHERE message_id >= %s)", [limit])
     strangers = cursor.fetchone()[0]
     if not strangers:
-        cursor.execute(f"ALTER TABLE {TABLE} DROP CONSTRAINT IF EXISTS {TABLE}_past_check")
-        cursor.execute(f"ALTER TABLE {TABLE} ADD CONSTRAINT {TABLE}_past_check CHECK (message_id < '{limit}') NOT VALID")
+        briefly(
+            cursor,
+            f"ALTER TABLE {TABLE} DROP CONSTRAINT IF EXISTS {TABLE}_past_check",
+            f"ALTER TABLE {TABLE} ADD CONSTRAINT {TABLE}_past_check CHECK (message_id < '{limit}') NOT VALID",
+        )
         cursor.execute(f"ALTER TABLE {TABLE} VALIDATE CONSTRAINT {TABLE}_past_check")
     return strangers
 
 
+def briefly(cursor, *statements):
+    with transaction.atomic(using=cursor.db.alias):
+        for statement in (LOCK, *statements):
+            cursor.execute(statement)
+
+
 def turn(cursor, past, limit, strangers):
     cursor.execute(LOCK)
-    cursor.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE")
+    # All at once and in the order in which an answer is written, so that nobody waits for anybody crosswise.
+    cursor.execute(f"LOCK TABLE accounts_user, chat_message, {TABLE} IN ACCESS EXCLUSIVE MODE")
     keys = foreign_keys(cursor)
     cursor.execute(f"ALTER TABLE {TABLE} DROP CONSTRAINT {TABLE}_pkey")
     cursor.execute(f"ALTER TABLE {TABLE} ADD CONSTRAINT {TABLE}_owner_pkey PRIMARY KEY USING INDEX {TABLE}_owner_pkey")
@@ -71,7 +85,7 @@ def turn(cursor, past, limit, strangers):
 def make_week(cursor, week):
     """The hourly upkeep makes those that come after."""
     limits = f"FROM ('{first_id(week)}') TO ('{first_id(week + WEEK)}')"
-    cursor.execute(f"CREATE TABLE IF NOT EXISTS {TABLE}_w{week:%Y%m%d} PARTITION OF {TABLE} FOR VALUES {limits}")
+    briefly(cursor, f"CREATE TABLE IF NOT EXISTS {TABLE}_w{week:%Y%m%d} PARTITION OF {TABLE} FOR VALUES {limits}")
 
 
 def backwards(apps, schema_editor):

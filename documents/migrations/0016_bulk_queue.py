@@ -10,6 +10,8 @@ class Migration(migrations.Migration):
     dependencies = [("documents", "0015_effort_of_the_index")]
 
     operations = [
+        # Half of one, of a run that was interrupted, would be in the way. Who has migrated does not come here.
+        migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS document_bulk_idx", migrations.RunSQL.noop),
         AddIndexConcurrently(
             model_name="document",
             index=models.Index(
