@@ -7,6 +7,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
+
 from ragsite import redis_servers, routes
 from ragsite.databases import database_from_url, replicas_from_urls
 from ragsite.environment import SettingsEnv, read_dotenv
@@ -334,6 +336,8 @@ SPECTACULAR_SETTINGS = {
 IDEMPOTENCY_KEEP = timedelta(hours=24)
 
 TRACE_DAYS = env.int("RAGSITE_TRACE_DAYS", default=90)
+if TRACE_DAYS < 0:  # every trace would be old, those of today too
+    raise ImproperlyConfigured("RAGSITE_TRACE_DAYS is a number of days, or 0 to keep traces always.")
 PARTITIONS_KEPT = {"chat_retrievaltrace": timedelta(days=TRACE_DAYS)} if TRACE_DAYS else {}
 """How long rows of tables that are partitioned by time are kept; of others always."""
 
