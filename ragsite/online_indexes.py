@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import NotSupportedError, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import AddIndex
@@ -16,6 +17,23 @@ ATTACHED = """
 SELECT x.indrelid::regclass::text FROM pg_inherits i JOIN pg_index x ON x.indexrelid = i.inhrelid
 WHERE i.inhparent = %s::regclass AND x.indisvalid
 """
+
+
+class AddIndexOnline(AddIndexConcurrently):
+    """AddIndexConcurrently that can be repeated: what an interrupted run left of the index goes first."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._ensure_not_in_transaction(schema_editor)
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            schema_editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{self.index.name}"')
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
 
 
 class AddPartitionedIndex(AddIndex):

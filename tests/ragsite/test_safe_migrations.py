@@ -20,7 +20,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django_migration_linter.sql_analyser import analyse_sql_statements, get_sql_analyser_class
 
 from ragsite.management.commands import migrate
-from ragsite.online_indexes import AddPartitionedIndex
+from ragsite.online_indexes import AddIndexOnline, AddPartitionedIndex
 
 outside_transactions = pytest.mark.django_db(transaction=True)
 APPS = ("accounts", "backup", "caching", "chat", "documents", "processing", "service_level")
@@ -154,7 +154,9 @@ def index_state(name: str = "online_idx") -> tuple[bool, int]:
         return cursor.fetchone()
 
 
-def apply(state: ProjectState, operation: AddPartitionedIndex, *, atomic: bool = False) -> ProjectState:
+def apply(
+    state: ProjectState, operation: AddIndexOnline | AddPartitionedIndex, *, atomic: bool = False
+) -> ProjectState:
     after = state.clone()
     operation.state_forwards("documents", after)
     with connection.schema_editor(atomic=atomic) as editor:
@@ -189,6 +191,15 @@ def test_an_index_comes_to_a_partitioned_table_concurrently_and_goes_on_where_it
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_indexes WHERE tablename LIKE %s", [f"{TABLE}%"])
         assert cursor.fetchone() == (0,)
+
+
+@outside_transactions
+def test_an_index_of_which_an_interrupted_run_left_a_part_is_made_again(partitioned):
+    partitioned.models["documents", "online"].options["db_table"] = f"{TABLE}_p0"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE INDEX online_idx ON {TABLE}_p0 (id)")
+    apply(partitioned, AddIndexOnline("online", models.Index(fields=["owner_id", "id"], name="online_idx")))
+    assert index_state() == (True, 0)
 
 
 @outside_transactions
