@@ -70,11 +70,20 @@ class SlicedStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         watch: Watch | None = getattr(_local, "watch", None)
-        if watch is not None:
-            watch.idle()
-            self._wait(watch, timeout)
+        size = max(max_bytes, LARGEST_READ)
+        if watch is None:
+            return self._inner.read(size, timeout)
+        watch.idle()
+        deadline = time.monotonic() + (timeout if timeout is not None else float("inf"))
+        self._wait(watch, timeout)
+        while True:
             watch.last_read = time.monotonic()
-        return self._inner.read(max(max_bytes, LARGEST_READ), timeout)
+            try:
+                return self._inner.read(size, LOOK_SECONDS)
+            except httpcore.ReadTimeout:  # what had come was TLS's own (tickets of a session), and no data yet
+                watch.stop.check()
+                if time.monotonic() > deadline:
+                    raise
 
     def _wait(self, watch: Watch, timeout: float | None) -> None:
         """Until there is something to read. Raises Stopped, and httpcore's ReadTimeout."""
