@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import DEFAULT_DB_ALIAS, Error, InterfaceError, OperationalError, connections
 
 from ragsite.backends.away import PoolTimeout
 from ragsite.caching.registry import Keyspace
@@ -24,11 +24,14 @@ def read(space: Keyspace[Any], owner: int, compute: Callable[[], V]) -> V:
     if replica is None:
         READS.labels(DEFAULT_DB_ALIAS, why).inc()
         return compute()
+    there = connections[replica.alias]
+    there.errors_occurred = False  # Django sets it where that connection fails
     try:
         with reading_from(replica.alias):
             value = compute()
     except (Error, PoolTimeout) as error:
-        replica.failed(error)
+        if there.errors_occurred and isinstance(error, (OperationalError, InterfaceError)):
+            replica.failed(error)
         READS.labels(DEFAULT_DB_ALIAS, "failed").inc()
         return compute()
     replica.served()

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import psycopg2
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import DataError, OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from documents.caching import CORPUS_WRITTEN, LIBRARY_WRITTEN, library_changed
@@ -154,7 +155,7 @@ def test_a_replica_that_fails_is_no_error_and_is_tried_again(
     settings.CACHES_OFF = {"all"}
 
     def broken(*_args: Any) -> None:
-        raise OperationalError("server closed the connection unexpectedly")
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
 
     client = api(owner)
     monkeypatch.setattr(connections[ALIAS], "get_new_connection", broken)
@@ -163,6 +164,18 @@ def test_a_replica_that_fails_is_no_error_and_is_tried_again(
     monkeypatch.undo()
     monkeypatch.setattr(fleet.replica, "_rests_until", 0.0)
     assert fleet.replica.is_there(), "when its pause is over"
+
+
+@pytest.mark.parametrize("error", [OperationalError("the primary is away"), DataError("of its user")])
+def test_what_is_not_the_replicas_fault_leaves_it_there(error: Exception, owner: User, fleet: KnownFleet) -> None:
+    def compute() -> str:
+        if read_connection().alias == ALIAS:
+            raise error
+        return "primary"
+
+    caught_up(fleet, owner)
+    assert read(LIBRARY_WRITTEN, owner.pk, compute) == "primary"
+    assert not is_closed(fleet)
 
 
 def test_pauses_grow_while_a_replica_fails_and_end_with_the_first_read(fleet: KnownFleet) -> None:
