@@ -6,6 +6,8 @@ from typing import Any
 
 from celery import current_app
 
+PATIENCE_SECONDS = 0.5
+"""How long others wait while one asks: a broker that hangs must not line up all uploads of a process."""
 _asking = threading.Lock()
 _channels: dict[int, Any] = {}
 """Kept for the next question, by process: a connection for each cost an upload a millisecond."""
@@ -18,17 +20,25 @@ def messages_in(queue: str) -> int:
     one is tried. Not asked passively: kombu 5.7 looks for the queue under a name without our prefix then, and finds
     none.
     """
+    if not _asking.acquire(timeout=PATIENCE_SECONDS):
+        raise TimeoutError("it does not answer another question")
+    try:
+        return _messages_in(queue)
+    finally:
+        _asking.release()
+
+
+def _messages_in(queue: str) -> int:
     process = os.getpid()
-    with _asking:
-        if process in _channels:
-            try:
-                return _count(_channels[process], queue)
-            except Exception:  # whatever the driver raises of a connection that was closed meanwhile
-                _channels.pop(process)
-        channel = current_app.connection_for_write().channel()
-        count = _count(channel, queue)
-        _channels[process] = channel
-        return count
+    if process in _channels:
+        try:
+            return _count(_channels[process], queue)
+        except Exception:  # whatever the driver raises of a connection that was closed meanwhile
+            _channels.pop(process)
+    channel = current_app.connection_for_write().channel()
+    count = _count(channel, queue)
+    _channels[process] = channel
+    return count
 
 
 def _count(channel: Any, queue: str) -> int:

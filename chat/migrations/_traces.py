@@ -59,7 +59,7 @@ def briefly(cursor, *statements):
 
 def turn(cursor, past, limit, strangers):
     cursor.execute(LOCK)
-    # All at once and in the order in which an answer is written, so that nobody waits for anybody crosswise.
+    # All at once, before anything is held: who meets a writer crosswise gives way and is tried again (manage.py migrate).
     cursor.execute(f"LOCK TABLE accounts_user, chat_message, {TABLE} IN ACCESS EXCLUSIVE MODE")
     keys = foreign_keys(cursor)
     cursor.execute(f"ALTER TABLE {TABLE} DROP CONSTRAINT {TABLE}_pkey")

@@ -11,8 +11,8 @@ from ragsite.layout import Layout
 def valkey_program(layout: Layout) -> Program:
     """Nothing is saved to disk: the database is the truth, the broker only wakes (DESIGN.md).
 
-    The broker's queues and the streams of running answers have no expiry and are never evicted; caches have one, so
-    ``volatile-lru`` makes room by dropping them first.
+    The broker's queues have no expiry and are never evicted; caches have one, so ``volatile-lru`` makes room by
+    dropping what was not used for longest of them, and of streams of answers, which the database has as well.
     """
     return Program(
         name="valkey",

@@ -20,8 +20,9 @@ Vectors = NDArray[np.float32]
 
 OWN_SERVER = "ragsite"
 """What our own server says in ``owned_by``."""
-LISTS_NO_MODELS = {404, 405}
-"""How endpoints answer that have no list of models, which ours always has."""
+LISTS_NO_MODELS = {403, 404, 405}
+"""How endpoints answer that have no list of models, or keep it from a key that may only embed. Ours always has one, and
+says 401 to a key that it does not know."""
 LARGEST_REQUEST = 64
 """Texts in a request: a second's work or two, so that progress shows and little is lost with a connection."""
 LARGEST_COUNT_REQUEST = 1000

@@ -675,7 +675,7 @@ def test_e5_elsewhere_gets_its_prefixes_from_the_client(foreign: Foreign) -> Non
 OURS = (200, b'{"data": [{"id": "e5", "owned_by": "ragsite"}]}')
 
 
-@pytest.mark.parametrize("first", [(401, b""), (403, b""), (200, b"<html>"), (200, b'{"data": "none"}')])
+@pytest.mark.parametrize("first", [(401, b""), (200, b"<html>"), (200, b'{"data": "none"}')])
 def test_what_an_endpoint_is_is_asked_again_where_it_did_not_tell(foreign: Foreign, first: tuple[int, bytes]) -> None:
     """Else the vectors of a whole process would be made of texts with the wrong prefixes."""
     foreign.listing = [first, OURS]
@@ -686,7 +686,9 @@ def test_what_an_endpoint_is_is_asked_again_where_it_did_not_tell(foreign: Forei
     assert [(body["input"], body["input_type"]) for body in foreign.bodies] == [(["a"], "query")]
 
 
-@pytest.mark.parametrize("listed", [(200, b'{"data": [{"id": "x", "owned_by": "them"}]}'), (404, b""), (405, b"")])
+@pytest.mark.parametrize(
+    "listed", [(200, b'{"data": [{"id": "x", "owned_by": "them"}]}'), (403, b""), (404, b""), (405, b"")]
+)
 def test_an_endpoint_of_another_kind_is_asked_once(foreign: Foreign, listed: tuple[int, bytes]) -> None:
     foreign.listing = [listed, OURS]
     asking = foreign.client()

@@ -101,6 +101,12 @@ def test_a_connection_that_was_closed_is_made_anew(empty_queues: None) -> None:
     assert messages_in(INGEST_SMALL) == 1
 
 
+def test_while_one_question_hangs_others_do_not_line_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "PATIENCE_SECONDS", 0.01)
+    with queues._asking, pytest.raises(TimeoutError):
+        messages_in(INGEST_SMALL)
+
+
 def test_a_clock_that_fails_ends_its_process_so_that_it_is_started_again() -> None:
     code = (
         "from ragsite.clock import Clock\n"
