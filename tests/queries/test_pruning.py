@@ -44,8 +44,9 @@ def faults(statements: list[Statement]) -> dict[str, list[str]]:
 
 def test_a_documents_whole_life_asks_its_owners_partition(owner, stranger, processed, settings):
     register_model("another/sentences", 384)  # an index over it cannot be made in the test's transaction later
-    with connection.cursor() as cursor:  # which may win where tables are nearly empty: they read all partitions once
-        cursor.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+    with connection.cursor() as cursor:  # what may win where tables are nearly empty: to read all partitions once
+        for way in ("hashjoin", "mergejoin", "material", "seqscan"):
+            cursor.execute(f"SET LOCAL enable_{way} = off")
     processed(stranger, TEXT, "theirs.md")
     with recorded(plans=True) as statements:
         document = processed(owner, TEXT, "rivers.md")
