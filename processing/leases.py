@@ -25,7 +25,7 @@ from django.db.models.functions import Least, Now
 
 from documents.caching import library_changed
 from documents.models import Document
-from documents.queue.kinds import FREE, WORK, condition
+from documents.queue.kinds import FREE, OWNERS_WITH_WORK, condition
 from documents.queue.shards import candidates
 from ragsite.routes import DOCUMENT_QUEUES
 from ragsite.sharding.state import is_sharded
@@ -37,17 +37,11 @@ logger = logging.getLogger(__name__)
 
 MOST_COUNTED = 1000
 """Attempts and crashes are not counted further: an encoder may be away for weeks."""
-# The owners with work by a loose scan over document_claim_idx; of each its next due rows, by document_claim_idx those
+# Of each owner with work its next due rows, by document_claim_idx those
 # that wait longest, by document_status_idx those that came last and were never begun. First the owner with the fewest
 # leases, of those the one who was served longest ago: a newcomer does not wait behind the queues of others.
 CANDIDATES = f"""
-WITH RECURSIVE owners(owner_id) AS (
-  (SELECT owner_id FROM documents_document WHERE {WORK} ORDER BY owner_id LIMIT 1)
-  UNION ALL
-  SELECT (SELECT d.owner_id FROM documents_document d WHERE {WORK} AND d.owner_id > owners.owner_id
-          ORDER BY d.owner_id LIMIT 1)
-  FROM owners WHERE owners.owner_id IS NOT NULL
-), busy AS (
+{OWNERS_WITH_WORK}, busy AS (
   SELECT owner_id, count(*) AS leases FROM documents_document
   WHERE lease_expires_at > statement_timestamp() GROUP BY owner_id
 )

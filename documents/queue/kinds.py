@@ -37,15 +37,17 @@ CONDITIONS = {
 }
 """The first is a part of the second; the other three leave nothing out."""
 
-# The owners with work by a loose scan over document_claim_idx, and of each as many rows as tell whether they are few.
-_WAITING_OF_FEW = f"""
-WITH RECURSIVE owners(owner_id) AS (
+# By a loose scan over document_claim_idx: one step for each owner, however many documents wait.
+OWNERS_WITH_WORK = f"""WITH RECURSIVE owners(owner_id) AS (
   (SELECT owner_id FROM documents_document WHERE {WORK} ORDER BY owner_id LIMIT 1)
   UNION ALL
   SELECT (SELECT d.owner_id FROM documents_document d WHERE {WORK} AND d.owner_id > owners.owner_id
           ORDER BY d.owner_id LIMIT 1)
   FROM owners WHERE owners.owner_id IS NOT NULL
-)
+)"""  # noqa: S608  (constants)
+# Of each owner as many rows as tell whether they are few.
+_WAITING_OF_FEW = f"""
+{OWNERS_WITH_WORK}
 SELECT '{INTERACTIVE}' AS queue, coalesce(sum(waiting), 0), min(since) FROM owners CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE {FREE} AND {SMALL}) AS waiting, min(due_at) FILTER (WHERE {FREE} AND {SMALL}) AS since
   FROM (SELECT * FROM documents_document d WHERE {WORK} AND d.owner_id = owners.owner_id LIMIT {FEW + 1}) open
