@@ -21,7 +21,7 @@ class LostConnectionWrapper(DatabaseErrorWrapper):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, ReadOnlySqlTransaction):
-            self.wrapper.takes_no_writes = True  # type: ignore[attr-defined]
+            self.wrapper.takes_no_writes = self.wrapper.errors_occurred = True  # type: ignore[attr-defined]
             raise OperationalError(*error.args) from error
         try:
             super().__exit__(kind, error, trace)
@@ -35,6 +35,10 @@ class TellsLostConnections:
     """Put before a backend's DatabaseWrapper."""
 
     takes_no_writes = False
+
+    def is_usable(self) -> bool:
+        """Asked where a connection is kept and something went wrong on it."""
+        return not self.takes_no_writes and bool(super().is_usable())  # type: ignore[misc]
 
     def _close(self) -> Any:
         if self.takes_no_writes and hasattr(self.connection, "invalidate"):  # type: ignore[attr-defined]
