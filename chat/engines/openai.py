@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import httpcore
 from django.conf import settings
 
 from chat.answers.measuring import ModelCall, model_call
@@ -15,11 +14,21 @@ from chat.answers.writer import LONGEST_ANSWER, AnswerTooLong, Writer
 from chat.engines.base import EngineError, Request
 from chat.engines.markers import MarkerReader
 from chat.engines.phrases import nothing_found
-from chat.engines.prompt import MARGIN, Prompt, Room, build_prompt, count_tokens
+from chat.engines.prompt import MARGIN, Prompt, Room, build_prompt, count_tokens, tokens_at_most
 from chat.engines.reading import KeptVectors, Reading
 from chat.engines.server import context_tokens
 from chat.engines.support import assess
-from chat.engines.upstream import Watch, pool, watched
+from chat.engines.upstream import Watch, connections, watched
+from ragsite.http_connections import (
+    Broken,
+    HttpError,
+    InvalidRequest,
+    Patience,
+    Response,
+    TooSlow,
+    Unreachable,
+    origin_and_target,
+)
 from ragsite.language_models import LanguageModel
 from ragsite.metrics import record
 
@@ -34,8 +43,6 @@ HIGHEST_MARGIN = 4.0
 _CONTEXT_TOO_LONG = re.compile(
     r"context.{0,40}(length|size|window|exceed)|exceed.{0,40}context|too many tokens", re.I | re.S
 )
-_BROKEN = (httpcore.NetworkError, httpcore.ProtocolError)
-_ABSENT = (httpcore.ConnectError, httpcore.ConnectTimeout)
 
 
 class Transient(EngineError):
@@ -52,10 +59,7 @@ class OpenAIEngine:
         self.model = configured.model
         self._configured = configured
         self._url = configured.base_url.rstrip("/") + "/chat/completions"
-        self._headers: dict[bytes | str, bytes | str] = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-        }
+        self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
         if configured.api_key:
             self._headers["Authorization"] = f"Bearer {configured.api_key}"
         self._dialect = Dialect()
@@ -71,12 +75,13 @@ class OpenAIEngine:
 
     def complete(self, messages: list[dict[str, str]], writer: Writer) -> None:
         """Write what the model says to these messages alone. Raises EngineError."""
-        prompt = Prompt(messages, {}, sum(count_tokens([message["content"] for message in messages], self._margin)))
+        texts = [message["content"] for message in messages]
+        prompt = Prompt(messages, {}, sum(tokens_at_most(text, self._margin) for text in texts))
         reply = Reply(MarkerReader({}, writer, Reading()), writer)
         with self._place():
             try:
-                with watched(Watch(stop=writer.stop, idle=reply.show)):
-                    self._converse(prompt, reply, writer)
+                with watched(writer.stop, reply.show) as watch:
+                    self._converse(prompt, reply, writer, watch)
             finally:
                 reply.end()
 
@@ -103,33 +108,33 @@ class OpenAIEngine:
         markers = MarkerReader(prompt.passages, writer, reading)
         reply = Reply(markers, writer)
         try:
-            with watched(Watch(stop=writer.stop, idle=reply.show)):
-                self._converse(prompt, reply, writer)
+            with watched(writer.stop, reply.show) as watch:
+                self._converse(prompt, reply, writer, watch)
         finally:
             reply.end()
         self._count(prompt, reply, writer)
         writer.support(assess(writer.text, markers.sources, list(prompt.passages.values()), reading))
 
-    def _converse(self, prompt: Prompt, reply: "Reply", writer: Writer) -> None:
+    def _converse(self, prompt: Prompt, reply: "Reply", writer: Writer, watch: Watch) -> None:
         """Ask until something comes."""
         with model_call(self.model, writer) as reply.call:
             for pause in (*PAUSES, None):
                 try:
-                    return self._ask(prompt, reply)
+                    return self._ask(prompt, reply, watch)
                 except Transient:
                     if pause is None or reply.text:
                         raise
                     writer.stop.wait(pause)
 
-    def _ask(self, prompt: Prompt, reply: "Reply") -> None:
+    def _ask(self, prompt: Prompt, reply: "Reply", watch: Watch) -> None:
         with ExitStack() as stack:
-            response = self._open(stack, prompt)
+            response = self._open(stack, prompt, watch)
             try:
-                for data in server_sent_data(response.iter_stream()):
+                for data in server_sent_data(iter(response)):
                     reply.take(data)
-            except httpcore.TimeoutException as error:
+            except TooSlow as error:
                 raise EngineError("model_timeout", f"The model fell silent for {_patience()}.") from error
-            except _BROKEN as error:
+            except Broken as error:
                 raise _broke_off() from error
         if not reply.is_complete:
             raise _broke_off()
@@ -138,39 +143,36 @@ class OpenAIEngine:
         parameters = self._dialect.parameters(self._configured.max_tokens)
         return json.dumps({"model": self.model, "messages": prompt.messages, "stream": True, **parameters}).encode()
 
-    def _open(self, stack: ExitStack, prompt: Prompt) -> httpcore.Response:
+    def _open(self, stack: ExitStack, prompt: Prompt, watch: Watch) -> Response:
         """The response whose body is the answer; asked again in other words where the server speaks a dialect."""
         while True:
-            response = self._sent(stack, self._body(prompt))
+            response = self._sent(stack, self._body(prompt), watch)
             if response.status == 200:
                 return response
             error = refusal(response)
             if response.status not in (400, 422) or not self._dialect.learn(error.detail):
                 raise error
 
-    def _sent(self, stack: ExitStack, body: bytes) -> httpcore.Response:
-        """The response to one request. Sent twice, as a kept connection may have been closed meanwhile."""
+    def _sent(self, stack: ExitStack, body: bytes, watch: Watch) -> Response:
+        """The response to one request."""
         try:
-            try:
-                return self._request(stack, body)
-            except _BROKEN:
-                return self._request(stack, body)
-        except _ABSENT as error:
+            return self._request(stack, body, watch)
+        except Unreachable as error:
             raise Transient(
                 "model_unreachable", f"The model's server {self._url} cannot be reached: {error}"
             ) from error
-        except httpcore.TimeoutException as error:
+        except TooSlow as error:
             raise EngineError("model_timeout", f"The model did not begin to answer within {_patience()}.") from error
-        except (*_BROKEN, httpcore.UnsupportedProtocol) as error:
+        except (Broken, InvalidRequest) as error:
             raise EngineError(
                 "model_unreachable", f"The model's server {self._url} does not speak HTTP: {error}"
             ) from error
 
-    def _request(self, stack: ExitStack, body: bytes) -> httpcore.Response:
-        patience = settings.LLM_TIMEOUT_SECONDS
-        timeout = {"connect": CONNECT_SECONDS, "read": patience, "write": patience, "pool": CONNECT_SECONDS}
-        request = pool().stream("POST", self._url, headers=self._headers, content=body, extensions={"timeout": timeout})
-        return stack.enter_context(request)
+    def _request(self, stack: ExitStack, body: bytes, watch: Watch) -> Response:
+        origin, target = origin_and_target(self._url)
+        patience = Patience(connect=CONNECT_SECONDS, read=settings.LLM_TIMEOUT_SECONDS)
+        exchange = connections(origin).exchange("POST", target, self._headers, body, patience, watch.receive)
+        return stack.enter_context(exchange)
 
     def _count(self, prompt: Prompt, reply: "Reply", writer: Writer) -> None:
         """The server's figures, or, where it gives none, ours; its own teach how many of its tokens one of ours is."""
@@ -180,7 +182,7 @@ class OpenAIEngine:
         given = usage.get("prompt_tokens")
         if isinstance(given, int) and given > prompt.tokens:
             self._margin = min(HIGHEST_MARGIN, self._margin * given / prompt.tokens)
-        prompted = given if isinstance(given, int) else prompt.tokens
+        prompted = given if isinstance(given, int) else sum(count_tokens(prompt.texts))
         record.model_tokens(self.model, prompted, completion)
         writer.count_tokens(prompted, completion)
 
@@ -282,16 +284,12 @@ def _parsed(data: bytes) -> dict[str, Any]:
     return chunk
 
 
-def refusal(response: httpcore.Response) -> EngineError:
+def refusal(response: Response) -> EngineError:
     """What the server said instead of answering."""
-    body = b""
     try:
-        for piece in response.iter_stream():
-            body += piece
-            if len(body) > LONGEST_ERROR:
-                break
-    except (httpcore.TimeoutException, *_BROKEN):
-        pass
+        body = response.read(LONGEST_ERROR)
+    except HttpError:
+        body = b""
     try:
         said = _message_of(json.loads(body))
     except ValueError:

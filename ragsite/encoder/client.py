@@ -1,12 +1,14 @@
 """Asks an embedding model: the machine's own encoder, or any endpoint that speaks OpenAI's embeddings API."""
 
 import base64
+import json
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from http.client import responses
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from ragsite import http_connections
 from ragsite.encoder.models import E5_PREFIXES, MODELS, InputType
+from ragsite.http_connections import Connections, HttpError, TooSlow
 
 Vectors = NDArray[np.float32]
 
@@ -93,6 +97,7 @@ class EncoderClient:
         self._api_key = api_key
         self._socket = socket
         self._timeout = timeout
+        self._kept = Connections("http://encoder", socket, CONNECTIONS, IDLE_SECONDS) if socket else None
         self._connections: tuple[int, httpx.Client] | None = None
         if local is not None or socket is not None:
             self.local = True if local is None else local
@@ -168,41 +173,67 @@ class EncoderClient:
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None, patience: Patience) -> dict[str, Any]:
         """The answer's JSON; tries again while the endpoint is away and patience lasts."""
-        read_seconds = min(self._timeout, QUERY_SECONDS) if patience is QUERY_PATIENCE else self._timeout
-        timeout = httpx.Timeout(read_seconds, connect=min(read_seconds, CONNECT_SECONDS))
-        return _patiently(lambda: self._call_once(method, path, body, timeout), patience)
+        seconds = min(self._timeout, QUERY_SECONDS) if patience is QUERY_PATIENCE else self._timeout
+        return _patiently(lambda: self._checked(self._call_once(method, path, body, seconds)), patience)
 
-    def _call_once(self, method: str, path: str, body: dict[str, Any] | None, timeout: httpx.Timeout) -> dict[str, Any]:
+    def _call_once(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> "Reply":
+        if self._kept:
+            return self._call_own(self._kept, method, path, body, seconds)
+        timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
         try:
             response = self._http.request(method, self._base_url + path, json=body, timeout=timeout)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             raise EncoderRejected(f"EMBEDDING_BASE_URL or EMBEDDING_API_KEY cannot be used: {error}") from error
         except httpx.TimeoutException as error:
-            raise _TooSlow(f"{self._name} did not answer in time; it is overloaded or hangs.") from error
+            raise self._too_slow() from error
         except httpx.RequestError as error:
-            raise EncoderUnavailable(f"{self._name} cannot be reached ({error}); is it running?") from error
-        return self._checked(response)
+            raise self._away(error) from error
+        return Reply(response.status_code, response.content)
 
-    def _checked(self, response: httpx.Response) -> dict[str, Any]:
-        if response.status_code == 429 or response.status_code >= 500:
-            raise EncoderUnavailable(f"{self._name} answered {response.status_code}: {_error_message(response)}")
-        if response.status_code != 200:
-            raise EncoderRejected(self._refusal(response), response.status_code)
+    def _call_own(
+        self, kept: Connections, method: str, path: str, body: dict[str, Any] | None, seconds: float
+    ) -> "Reply":
+        """Through the socket, the way that each question takes."""
+        target = "/" + self._base_url.partition("://")[2].partition("/")[2] + path
+        headers = {"Content-Type": "application/json"}
+        if self._api_key:
+            headers["Authorization"] = f"Bearer {self._api_key}"
+        patience = http_connections.Patience(min(seconds, CONNECT_SECONDS), seconds)
+        content = b"" if body is None else json.dumps(body).encode()
         try:
-            answer = response.json()
+            with kept.exchange(method, target, headers, content, patience) as response:
+                return Reply(response.status, response.read())
+        except TooSlow as error:
+            raise self._too_slow() from error
+        except HttpError as error:
+            raise self._away(error) from error
+
+    def _too_slow(self) -> "_TooSlow":
+        return _TooSlow(f"{self._name} did not answer in time; it is overloaded or hangs.")
+
+    def _away(self, error: Exception) -> EncoderUnavailable:
+        return EncoderUnavailable(f"{self._name} cannot be reached ({error}); is it running?")
+
+    def _checked(self, reply: "Reply") -> dict[str, Any]:
+        if reply.status == 429 or reply.status >= 500:
+            raise EncoderUnavailable(f"{self._name} answered {reply.status}: {_error_message(reply)}")
+        if reply.status != 200:
+            raise EncoderRejected(self._refusal(reply), reply.status)
+        try:
+            answer = json.loads(reply.content)
         except ValueError as error:
             raise EncoderRejected(f"{self._name} did not answer with JSON; check EMBEDDING_BASE_URL.") from error
         if not isinstance(answer, dict):
             raise EncoderRejected(f"{self._name} does not answer as OpenAI's API does; check EMBEDDING_BASE_URL.")
         return answer
 
-    def _refusal(self, response: httpx.Response) -> str:
+    def _refusal(self, reply: "Reply") -> str:
         advice = {
             401: " Check EMBEDDING_API_KEY.",
             403: " Check EMBEDDING_API_KEY.",
             404: " Check EMBEDDING_BASE_URL and EMBEDDING_MODEL.",
-        }.get(response.status_code, "")
-        return f"{self._name} refused with {response.status_code}: {_error_message(response)}{advice}"
+        }.get(reply.status, "")
+        return f"{self._name} refused with {reply.status}: {_error_message(reply)}{advice}"
 
     @property
     def _name(self) -> str:
@@ -220,10 +251,15 @@ class EncoderClient:
             max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS
         )
         headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
-        if self._socket:
-            transport = httpx.HTTPTransport(uds=str(self._socket), limits=limits)
-            return httpx.Client(transport=transport, headers=headers)
         return httpx.Client(limits=limits, headers=headers)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the endpoint answered."""
+
+    status: int
+    content: bytes
 
 
 class _TooSlow(EncoderUnavailable):
@@ -271,12 +307,12 @@ def _patiently(call: Callable[[], dict[str, Any]], patience: Patience) -> dict[s
         pause = min(pause * 2, patience.longest_pause)
 
 
-def _error_message(response: httpx.Response) -> str:
+def _error_message(reply: Reply) -> str:
     """What the endpoint says, in OpenAI's form or any other."""
     try:
-        message = response.json()["error"]["message"]
+        message = json.loads(reply.content)["error"]["message"]
     except (ValueError, KeyError, TypeError):
-        message = response.text[:200] or response.reason_phrase
+        message = reply.content[:800].decode(errors="replace")[:200] or responses.get(reply.status, "")
     return str(message)
 
 
