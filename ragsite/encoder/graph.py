@@ -26,6 +26,8 @@ OPSET = 23
 WEIGHT_LIMIT = 63
 """Weights of 7 bits: with 8, AVX2 cores without VNNI saturate when they add two products in 16 bits."""
 
+LARGE_TABLE_BYTES = 1024 * 1024
+
 
 class Sizes(Protocol):
     """The sizes of the network."""
@@ -106,7 +108,7 @@ class EncoderGraph(ABC):
         summed = self._node("ReduceSum", [hidden, "ax1"], "sum", keepdims=0)
         # the sum points where the mean points, and the length is taken away here
         self._node("LpNormalization", [summed], "embedding", axis=-1, p=2)
-        onnx.save(self._model(), path)
+        _save(self._model(), path)
 
     @abstractmethod
     def _word_rows(self) -> str:
@@ -192,6 +194,14 @@ class EncoderGraph(ABC):
         widened = self._node("Add", [self._node("MatMul", [value, weights], prefix + "om"), bias], prefix + "oa")
         activated = self._node("Gelu", [widened], prefix + "og", MICROSOFT)
         return self._node("Mul", [activated, self._weight(prefix + "or", narrow.weights[column])], prefix + "oc")
+
+
+def _save(model: onnx.ModelProto, path: Path) -> None:
+    """Large tables in a file of their own, which a session maps: rows of words that nobody writes take no memory."""
+    tables = path.with_suffix(".tables")
+    onnx.save(model, path, save_as_external_data=True, location=tables.name, size_threshold=LARGE_TABLE_BYTES)
+    if tables.exists():
+        tables.chmod(path.stat().st_mode)  # onnx lets its writer alone read it, who may be another than its reader
 
 
 def quantised_by_column(weights: Array) -> tuple[NDArray[np.int8], Array]:
