@@ -37,6 +37,14 @@ def begin_measuring(**_: Any) -> None:
 
 
 @worker_init.connect
+def keep_connections(**_: Any) -> None:
+    """From task to task: see CELERY_DB_REUSE_MAX."""
+    from ragsite.backends import kept
+
+    kept.keep_connections()
+
+
+@worker_init.connect
 def tell_measurements(**_: Any) -> None:
     """Where no web process of the machine can do it: in a container of its own."""
     from ragsite.metrics import worker_port
