@@ -2,13 +2,18 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from chat.answers.events import Event
 from chat.answers.log import EventLog
 from ragsite import origin, tracing
+
+if TYPE_CHECKING:
+    from chat.models import Message
 
 
 class StopReason(StrEnum):
@@ -60,12 +65,15 @@ class RunningAnswer:
     ``stored`` ones have a row; others live only as long as their request. What is ``shared`` goes to Valkey.
     """
 
-    def __init__(self, identifier: UUID, owner_id: int, stored: bool = True) -> None:
+    def __init__(self, identifier: UUID, owner_id: int, stored: bool = True, begun: "Message | None" = None) -> None:
         self.id = identifier
+        self.begun = begun
+        """Its row, as it was put in."""
         self.owner_id = owner_id
         self.stored = stored
         self.shared = stored
         self.log = EventLog()
+        self._held: list[Event] | None = None
         self.stop = StopFlag()
         self.published = 0  # how many of its events are in Valkey; touched by the flusher alone
         self.alive_until = 0.0
@@ -79,7 +87,22 @@ class RunningAnswer:
         return time.monotonic() - self.origin.arrived
 
     def emit(self, name: str, data: dict[str, Any]) -> None:
-        self.log.append(name, data)
+        """By the thread that produces the answer."""
+        if self._held is None:
+            self.log.append(name, data)
+        else:
+            self._held.append(Event.of(len(self.log) + len(self._held) + 1, name, data))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Events of this block reach the readers at its end: they are woken once."""
+        self._held = []
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            if held:
+                self.log.extend(held)
 
     def unpublished(self) -> list[Event]:
         return self.log.after(self.published)

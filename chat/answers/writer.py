@@ -1,6 +1,7 @@
 """What an engine writes an answer to."""
 
 import re
+from contextlib import AbstractContextManager
 from typing import Any
 
 from chat.answers import events
@@ -40,6 +41,10 @@ class Writer:
         """Show what was written so far."""
         self.stop.check()
         self._show(keep_half=True)
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is written in this block is shown at its end."""
+        return self._answer.together()
 
     def finish(self) -> None:
         """Show the rest, also of an answer that was stopped."""

@@ -249,8 +249,9 @@ class Reply:
         """Let readers see what has arrived, and what it cites."""
         new, self._shown = self.text[self._shown :], len(self.text)
         if new:
-            self._markers.feed(new)
-            self._writer.flush()
+            with self._writer.together():
+                self._markers.feed(new)
+                self._writer.flush()
 
     def end(self) -> None:
         """Show all, also of an answer that broke off; of one that was stopped, what was shown is enough."""

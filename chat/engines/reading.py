@@ -87,7 +87,7 @@ class ReadPassage:
 
     def candidates(self, claim: str) -> list[Candidate]:
         """All sentences with the share of the claim's words in them, by their rarity in this passage."""
-        bags = [set(words) for *_, words in self.sentences]
+        bags = [words for *_, words in self.sentences]
         wanted, offset = rarity(bags, set(terms(claim, self.language))), self.passage.hit.start
         return [
             Candidate(self.passage, start + offset, end + offset, covered(wanted, bag))

@@ -5,6 +5,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import Stemmer
 
@@ -40,14 +41,14 @@ def _stemmer(language: str) -> "Stemmer.Stemmer | None":
     return kept[name]
 
 
-def rarity(documents: Sequence[set[str]], words: set[str]) -> dict[str, float]:
+def rarity(documents: Sequence[AbstractSet[str]], words: AbstractSet[str]) -> dict[str, float]:
     """The inverse document frequency of each word among these sets of words."""
     size = len(documents)
     counts = {word: sum(word in document for document in documents) for word in words}
     return {word: math.log(1 + (size - count + 0.5) / (count + 0.5)) for word, count in counts.items()}
 
 
-def covered(wanted: Mapping[str, float], found: set[str]) -> float:
+def covered(wanted: Mapping[str, float], found: AbstractSet[str]) -> float:
     """The share of the wanted words' weight that was found: 0 to 1."""
     total = sum(wanted.values())
     return sum(weight for word, weight in wanted.items() if word in found) / total if total else 0.0

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
@@ -16,7 +16,7 @@ from chat.answers import board as boards
 from chat.answers import following, streams
 from chat.answers.board import Board, board
 from chat.answers.events import Event
-from chat.answers.running import StopReason
+from chat.answers.running import RunningAnswer, StopReason
 from chat.answers.sweeping import mark_interrupted, sweep
 from chat.deactivating import end_answers
 from chat.models import Conversation, Message
@@ -506,3 +506,20 @@ def test_a_log_gives_each_reader_every_event_once() -> None:
 def test_stop_requests_of_unknown_answers_are_passed_by(owner: User) -> None:
     streams.request_stop(UUID(int=1))
     assert board().get(UUID(int=1)) is None
+
+
+def test_events_that_belong_together_reach_the_readers_at_once() -> None:
+    answer = RunningAnswer(uuid4(), 1)
+    answer.emit("status", {})
+    with pytest.raises(RuntimeError), answer.together():
+        answer.emit("token", {"text": "a"})
+        answer.emit("citation", {})
+        assert [event.name for event in answer.log.after(0)] == ["status"]
+        raise RuntimeError  # what was written before is shown all the same
+    answer.emit("done", {})
+    assert [(event.id, event.name) for event in answer.log.after(0)] == [
+        (1, "status"),
+        (2, "token"),
+        (3, "citation"),
+        (4, "done"),
+    ]
