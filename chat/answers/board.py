@@ -15,13 +15,13 @@ from chat.answers import streams
 from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.log import EventLog
 from chat.answers.running import RunningAnswer, StopReason
+from chat.answers.slices import slice_seconds
 from chat.answers.streams import SILENCE_SECONDS
 from chat.answers.sweeping import mark_interrupted
 from chat.models import Message
 
 logger = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.06
 ALIVE_EVERY_SECONDS = 3.0
 """How often the sign of life is renewed, and the database is asked whether an answer may go on."""
 VALKEY_PAUSE_SECONDS = 1.0
@@ -135,7 +135,7 @@ class Board:
                 self._clear(started)
             except Exception:
                 logger.exception("the answers' flusher failed; it goes on")
-            time.sleep(max(0.0, started + TICK_SECONDS - time.monotonic()))
+            time.sleep(max(0.0, started + slice_seconds(len(self._running)) - time.monotonic()))
 
     def _look_after(self) -> None:
         while True:

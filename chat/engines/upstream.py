@@ -14,12 +14,9 @@ from contextlib import contextmanager
 from functools import cache
 
 from chat.answers.running import StopFlag
+from chat.answers.slices import slice_seconds
 from ragsite.http_connections import LARGEST_READ, Connections, is_readable
 
-SLICE_SECONDS = 0.06
-LONGEST_SLICE_SECONDS = 0.15
-MANY = 25
-"""Answers that one process reads at once, above which slices grow: a read costs the same however much it takes."""
 LOOK_SECONDS = 0.1
 """How long a stop may go unseen."""
 CONNECTIONS = 1000
@@ -79,11 +76,6 @@ def watched(stop: StopFlag, idle: Callable[[], None]) -> Iterator[Watch]:
         yield Watch(stop, idle)
     finally:
         _reading.add(-1)
-
-
-def slice_seconds(reading: int) -> float:
-    """How long a slice lasts while so many answers are read."""
-    return min(LONGEST_SLICE_SECONDS, SLICE_SECONDS * max(1.0, reading / MANY))
 
 
 @cache

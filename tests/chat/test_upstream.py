@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chat.answers.running import StopFlag, Stopped, StopReason
+from chat.answers.slices import LONGEST_SLICE_SECONDS, SLICE_SECONDS, slice_seconds
 from chat.engines import upstream
-from chat.engines.upstream import LONGEST_SLICE_SECONDS, SLICE_SECONDS, slice_seconds
 
 
 class Tickets:
