@@ -103,6 +103,30 @@ def test_neighbouring_sentences_are_one_quote_and_distant_ones_two(
     assert [citation.marker for citation in draft.citations] == [1, 2]
 
 
+def sentences_by_rank(question: str, *hits: Hit) -> list[tuple[int, str]]:
+    """The number of the passage and the sentence, best first."""
+    found = candidates(Request(question, question, passages(*hits)))
+    return [(candidate.passage.number, candidate.text) for candidate in found]
+
+
+def test_of_equal_sentences_the_one_that_leans_on_what_is_asked_about_is_better() -> None:
+    others = hit("Nobody painted in Bern. All died there in poverty.")
+    sulzer = hit("Johanna Sulzer painted in Basel. All died there in poverty.")
+    ranked = sentences_by_rank("Where in Basel did Sulzer live in poverty?", others, sulzer)
+    assert ranked.index((2, "All died there in poverty.")) < ranked.index((1, "All died there in poverty."))
+
+
+def test_a_row_of_a_table_does_not_lean_on_the_one_before() -> None:
+    rows = hit("Sulzer | painter | Basel\nMerian | engraver | Bern", kind="table")
+    assert [found.before for found in candidates(Request("Sulzer in Bern", "Sulzer in Bern", passages(rows)))] == [0, 0]
+
+
+def test_of_equal_sentences_the_one_with_what_is_asked_for_is_better() -> None:
+    text = "The bridge was built by the guilds. The bridge was built from 1225."
+    assert sentences_by_rank("When was the bridge built?", hit(text))[0] == (1, "The bridge was built from 1225.")
+    assert sentences_by_rank("Was the bridge built?", hit(text))[0] == (1, "The bridge was built by the guilds.")
+
+
 @pytest.mark.parametrize(
     ("question", "language", "reply"),
     [
