@@ -6,6 +6,7 @@ Without this a document that is alone would leave the encoder idle at each trans
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,14 @@ AHEAD = 2
 
 def encoded_ahead(batches: Iterator[Batch]) -> Iterator[tuple[Batch, Vectors]]:
     """Each batch with its vectors, in order. Raises what the encoder's client raises."""
+    first, second = next(batches, None), next(batches, None)
+    if first is not None and second is None:
+        yield first, _encoded(first)  # a small document: others are worked on beside it
+    elif first is not None and second is not None:
+        yield from _side_by_side(chain((first, second), batches))
+
+
+def _side_by_side(batches: Iterator[Batch]) -> Iterator[tuple[Batch, Vectors]]:
     pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="encoding")
     begun: deque[tuple[Batch, Future[Vectors]]] = deque()
     try:

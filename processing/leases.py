@@ -158,26 +158,33 @@ class Lease:
 
     def update(self, **values: Any) -> None:
         """Write to the document's row, if the attempt is still ours. Raises LeaseLost."""
-        self.check()
-        rows = self._row()
         with nullcontext() if values.keys() <= UNSEEN else transaction.atomic():
-            if not rows.update(**values, updated_at=Now()):
-                self._lost.set()
-                raise LeaseLost
-            if not values.keys() <= UNSEEN:
-                library_changed(self.document.owner_id, [self.document.id])
+            self._write(values)
+        self._remember(values)
+
+    @contextmanager
+    def writing(self, **values: Any) -> Iterator[None]:
+        """A transaction that begins by writing these: the document's row is locked, and the attempt is ours.
+
+        Raises LeaseLost.
+        """
+        with transaction.atomic():
+            self._write(values)
+            yield
+        self._remember(values)
+
+    def _write(self, values: dict[str, Any]) -> None:
+        self.check()
+        if not self._row().update(**values, updated_at=Now()):
+            self._lost.set()
+            raise LeaseLost
+        if not values.keys() <= UNSEEN:
+            library_changed(self.document.owner_id, [self.document.id])
+
+    def _remember(self, values: dict[str, Any]) -> None:
         for name, value in values.items():
             if not hasattr(value, "resolve_expression"):
                 setattr(self.document, name, value)
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """A transaction in which the document's row is locked and the attempt is ours. Raises LeaseLost."""
-        with transaction.atomic():
-            if not self._row().select_for_update().values_list("id").first():
-                self._lost.set()
-                raise LeaseLost
-            yield
 
     def release(self, *, wait: float, reason: str) -> None:
         """Give the document back, to be tried again in ``wait`` seconds, give or take a third."""

@@ -131,9 +131,7 @@ def _stage(lease: Lease, notes: Notes, status: str, **values: Any) -> Iterator[S
     """
     stint, started, document = Stint(), time.monotonic(), lease.document
     if document.status != status:
-        seconds = document.stage_seconds
-        values |= {"stage_progress": 0, "stage_started_at": Now(), "stage_seconds": seconds, "waiting_for": ""}
-        lease.update(status=status, **values)
+        lease.update(**_beginning(document, status), **values)
     try:
         with tracing.span(str(status)):
             yield stint
@@ -142,6 +140,14 @@ def _stage(lease: Lease, notes: Notes, status: str, **values: Any) -> Iterator[S
         lease.update(stage_seconds=document.stage_seconds, waiting_for="")
         raise
     _note_time(lease, notes, status, stint, time.monotonic() - started)
+
+
+def _beginning(document: Document, status: str) -> dict[str, Any]:
+    """A document's row at the beginning of a stage."""
+    seconds = document.stage_seconds
+    return {
+        "status": status, "stage_progress": 0, "stage_started_at": Now(), "stage_seconds": seconds, "waiting_for": "",
+    }  # fmt: skip
 
 
 def _note_time(lease: Lease, notes: Notes, status: str, stint: Stint, seconds: float) -> None:
@@ -211,11 +217,11 @@ def _letters(text: str) -> str:
 
 
 def _chunk(lease: Lease, notes: Notes, extraction: Extraction) -> list[EmbeddingInput]:
-    """Returns what has still to be embedded."""
+    """Returns what has still to be embedded: with the chunks the next stage has begun."""
     with _stage(lease, notes, Status.CHUNKING, **_found(lease.document, extraction)) as stint:
         passages = chunk(extraction, lease.document.language, _count_tokens)
         stint.passages = len(passages)
-        return write_chunks(lease, extraction, passages)
+        return write_chunks(lease, extraction, passages, **_beginning(lease.document, Status.EMBEDDING))
 
 
 def _count_tokens(texts: Sequence[str]) -> list[int]:

@@ -3,6 +3,7 @@
 import logging
 import os
 from threading import Thread
+from time import monotonic
 from typing import Any
 
 from celery import shared_task
@@ -21,13 +22,20 @@ from ragsite.sharding.state import is_sharded
 
 logger = logging.getLogger(__name__)
 
+SECONDS_AT_WORK = 5.0
+"""After so long a task ends, at the end of a document: a message for each small one would cost as much as its text's
+splitting."""
+
 
 @shared_task(name="processing.tasks.process_next")
 def process_next() -> None:
-    """Process one due document, and wake a worker for the next."""
+    """Process due documents one after the other, for some seconds, and wake a worker for the next."""
     try:
-        if pipeline.process_next() is not None:
-            wake_own()
+        ends = monotonic() + SECONDS_AT_WORK
+        while pipeline.process_next() is not None:
+            if monotonic() > ends:
+                wake_own()
+                return
     except (OperationalError, InterfaceError) as error:
         _database_away(error)
 

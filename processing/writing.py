@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection
 from numpy.typing import NDArray
 
-from documents.caching import CORPUS, corpus_changed
+from documents.caching import CORPUS
 from documents.models import Document, DocumentText, Embedding, EmbeddingModel
 from documents.vectors import model_names, vector_binary
 from processing.chunking import Passage
@@ -84,11 +84,13 @@ def embedding_text(title: str, headings: Sequence[str], text: str) -> str:
     return "\n".join((*context, text))
 
 
-def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passage]) -> list[EmbeddingInput]:
+def write_chunks(
+    lease: Lease, extraction: Extraction, passages: Sequence[Passage], **values: Any
+) -> list[EmbeddingInput]:
     """Replace a document's text, chunks and embeddings at once; embeddings of known content are taken over.
 
-    Returns what has still to be embedded, in order. Raises LeaseLost when the attempt is no longer ours; nothing is
-    changed then.
+    ``values`` are written to the document's row with it. Returns what has still to be embedded, in order. Raises
+    LeaseLost when the attempt is no longer ours; nothing is changed then.
     """
     document = lease.document
     inputs = [
@@ -97,10 +99,12 @@ def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passag
             extraction.text[passage.start : passage.end],
         )
     ]  # fmt: skip
-    with lease.writing():
+    was_chunked = document.searchable
+    with lease.writing(chunk_count=len(passages), searchable=True, **values):
         model = EmbeddingModel.objects.filter(name=model_names()[0]).first()
         known = _known_vectors(document, model, inputs) if model else {}
-        _delete_derived(document)
+        if was_chunked:
+            _delete_derived(document)
         _write_text(document, extraction)
         copy_rows("documents_chunk", CHUNK_COLUMNS, _chunk_rows(document, extraction, passages))
         missing = [entry for entry in inputs if entry.content_hash not in known]
@@ -109,8 +113,7 @@ def write_chunks(lease: Lease, extraction: Extraction, passages: Sequence[Passag
             _write_vectors(document, model, vectors)
             unknown = {entry.position for entry in missing}
             _add_means(document, model, {entry.position for entry in inputs if entry.part} - unknown)
-        lease.update(chunk_count=len(passages), searchable=True)
-        corpus_changed(document.owner_id, [document.id])
+        changed(CORPUS(owner=document.owner_id))
     return missing
 
 
@@ -123,7 +126,7 @@ def _known_vectors(document: Document, model: EmbeddingModel, inputs: Sequence[E
 
 def _delete_derived(document: Document) -> None:
     with connection.cursor() as cursor:
-        for table in ("documents_embedding", "documents_chunk"):
+        for table in ("documents_embedding", "documents_chunk", "documents_text"):
             cursor.execute(
                 f"DELETE FROM {table} WHERE owner_id = %s AND document_id = %s",  # noqa: S608
                 [document.owner_id, document.id],
@@ -132,14 +135,12 @@ def _delete_derived(document: Document) -> None:
 
 def _write_text(document: Document, extraction: Extraction) -> None:
     content = extraction.as_json()
-    DocumentText.objects.update_or_create(
+    DocumentText.objects.create(
         owner_id=document.owner_id,
         document_id=document.id,
-        defaults={
-            "text": extraction.text,
-            "pages": content["pages"],
-            "blocks": content["blocks"],
-        },
+        text=extraction.text,
+        pages=content["pages"],
+        blocks=content["blocks"],
     )
 
 
@@ -206,10 +207,10 @@ def write_embeddings(
     lease: Lease, model: EmbeddingModel, inputs: Sequence[EmbeddingInput], vectors: NDArray[np.float32], progress: float
 ) -> None:
     """Add vectors of shape (len(inputs), dimensions) and the progress made. Raises LeaseLost."""
-    with lease.writing():
+    seconds = lease.document.stage_seconds
+    with lease.writing(stage_progress=progress, stage_seconds=seconds, attempts=0, crashes=0):
         _write_vectors(lease.document, model, zip(inputs, map(vector_binary, vectors), strict=True))
         _add_means(lease.document, model, {entry.position for entry in inputs if entry.part})
-        lease.update(stage_progress=progress, attempts=0, crashes=0)
         changed(CORPUS(owner=lease.document.owner_id))
 
 
