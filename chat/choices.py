@@ -8,8 +8,10 @@ from django.db.models.functions import Lower
 from django.http import QueryDict
 
 from documents.models import Collection, Document
+from documents.naming import named_like
 from documents.search import Scope
 from ragsite.accounts.models import User
+from ragsite.api.sifting import first_rows
 
 OFFERED = 12
 """Documents offered for what was typed."""
@@ -74,5 +76,6 @@ def offered_documents(owner: User, text: str, chosen: Choice) -> list[Document]:
     """The newest documents whose name is like what was typed, without those that are chosen already."""
     documents = Document.objects.for_user(owner).exclude(id__in=[document.id for document in chosen.documents])
     if text.strip():
-        documents = documents.named_like(text.strip())
-    return list(documents.only("id", "owner_id", "filename").order_by("-uploaded_at", "-id")[:OFFERED])
+        documents = named_like(documents, owner, text.strip())
+    newest = documents.only("id", "owner_id", "filename", "uploaded_at").order_by("-uploaded_at", "-id")
+    return first_rows(newest, OFFERED).rows

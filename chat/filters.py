@@ -4,6 +4,7 @@ import django_filters
 
 from chat.models import Conversation
 from chat.querysets import ConversationQuerySet
+from chat.searching import searched
 
 
 class ConversationFilter(django_filters.FilterSet):
@@ -12,7 +13,9 @@ class ConversationFilter(django_filters.FilterSet):
     )
     pinned = django_filters.BooleanFilter()
     search = django_filters.CharFilter(
-        method="by_words", label="All words, in the title or in one message; each may be unfinished."
+        method="by_words",
+        label="All words, in the title or in one message; each may be unfinished. A page may hold fewer than asked for, "
+        "even none, while `next` leads on.",
     )
 
     class Meta:
@@ -28,4 +31,4 @@ class ConversationFilter(django_filters.FilterSet):
         return queryset.archived(value)
 
     def by_words(self, queryset: ConversationQuerySet, _name: str, value: str) -> ConversationQuerySet:
-        return queryset.search(self.request.user, value)
+        return searched(queryset, self.request.user, value)

@@ -166,8 +166,9 @@ class MessageBody(OwnedModel):
             # GET /conversations?search=, what was said. An expression and not a generated column: nothing reads the
             # tsvector itself, and every INSERT would send one back.
             GinIndex(RawSQL("(ARRAY[owner_id])", ()), RawSQL(f"({BODY_WORDS})", ()), name="messagebody_words_gin"),
-            # The cascade from a message, and from a user.
-            models.Index(fields=["owner", "message"], name="messagebody_message_idx"),
+            # The bodies of a conversation, where a search looks through the list; the cascade from a user. That from
+            # a message is the key's.
+            models.Index(fields=["owner", "conversation_id"], name="messagebody_conversation_idx"),
         ]
 
 

@@ -19,6 +19,7 @@ from chat.forms import QuestionForm, TitleForm
 from chat.models import Conversation, Message
 from chat.rendering import answer_html
 from chat.scopes import scope_of
+from chat.searching import searched
 from documents.models import Collection, Document
 from documents.search import Scope
 from ragsite.accounts.callers import caller
@@ -88,7 +89,7 @@ def _listed(request: HttpRequest) -> dict[str, Any]:
     """What the list at the side shows: pinned ones first, then the rest by activity; or what a search finds."""
     search, archived = request.GET.get("search", "").strip()[:200], "archived" in request.GET
     mine = Conversation.objects.for_user(caller(request))
-    rest = mine.search(caller(request), search) if search else mine.archived(archived)
+    rest = searched(mine, caller(request), search) if search else mine.archived(archived)
     pinned: list[Conversation] = []
     if not search and not archived:
         rest = rest.filter(pinned=False)

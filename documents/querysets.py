@@ -1,13 +1,13 @@
 """The reads of documents, named as English. No method here evaluates."""
 
-import re
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import models
 from django.db.models import Count, OuterRef, Prefetch, Q, Subquery
-from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Lower, Now
+
+from ragsite.api.sifting import SiftedQuerySet
 
 if TYPE_CHECKING:
     from documents.models import Chunk, Collection, Document, DocumentText  # noqa: F401  (named in strings)
@@ -32,26 +32,16 @@ class CollectionQuerySet(models.QuerySet["Collection"]):
         return self.for_user(user).annotate(document_count=Coalesce(size, 0))
 
 
-class DocumentQuerySet(models.QuerySet["Document"]):
+class DocumentQuerySet(SiftedQuerySet["Document"]):
     def for_user(self, user: "User | int") -> "DocumentQuerySet":
         return self.filter(owner=user)
 
     def in_collection(self, collection_id: UUID) -> "DocumentQuerySet":
         return self.filter(memberships__owner=models.F("owner"), memberships__collection=collection_id)
 
-    def named_like(self, query: str) -> "DocumentQuerySet":
-        """Whose name starts with the query, or holds all its words (the last one may be unfinished)."""
-        starts = Q(lower_name__startswith=query.lower())
-        words = re.findall(r"\w+", query)
-        if not words:
-            return self.alias(lower_name=models.functions.Lower("filename")).filter(starts)
-        matches = RawSQL(  # the word index needs its own two expressions to the letter
-            f"((ARRAY[documents_document.owner_id]) @> ARRAY[documents_document.owner_id] AND {FILENAME_WORDS} "
-            "@@ to_tsquery('simple', %s))",
-            [" & ".join(f"'{word}':*" for word in words)],
-            output_field=models.BooleanField(),
-        )
-        return self.alias(lower_name=models.functions.Lower("filename")).filter(starts | Q(matches))
+    def starting(self, text: str) -> "DocumentQuerySet":
+        """Whose name starts so, in whichever case."""
+        return self.alias(lower_name=Lower("filename")).filter(lower_name__startswith=text.lower())
 
     def with_collections(self, user: "User | int") -> "DocumentQuerySet":
         """The user's, with what they are in."""

@@ -50,7 +50,9 @@ read_or_write = require_http_methods(["GET", "HEAD", "POST"])
 @cached_page(LIBRARY_PAGE)
 def library(request: HttpRequest) -> HttpResponse:
     """The list of documents; for htmx the list alone."""
-    documents = DocumentFilter(request.GET, queryset=Document.objects.with_collections(caller(request)))
+    documents = DocumentFilter(
+        request.GET, queryset=Document.objects.with_collections(caller(request)), request=request
+    )
     ordering = request.GET.get("ordering") or "-uploaded_at"
     if not documents.is_valid() or ordering not in ORDERINGS:
         return redirect("library")

@@ -8,7 +8,7 @@ An ordering is a tuple of field names or expressions (``"-uploaded_at"``, ``Lowe
 import hashlib
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import reduce
@@ -28,6 +28,8 @@ from django.db.models.fields.tuple_lookups import (
 )
 from django.db.models.functions import Lower, Upper
 
+from ragsite.api.sifting import first_rows
+
 Ordering = Sequence[str | Expression | F]
 
 SALT = "ragsite.api.keyset"
@@ -46,7 +48,10 @@ class InvalidCursor(ValueError):
 
 @dataclass(frozen=True)
 class Page:
-    """The rows of one page; a cursor is None where there is no further page that way."""
+    """The rows of one page; a cursor is None where there is no further page that way.
+
+    A page of a list that is sifted may hold fewer than were wanted, even none, while more follow.
+    """
 
     items: list[Any]
     next_cursor: str | None
@@ -91,19 +96,27 @@ class Position:
 
 
 def keyset_page(queryset: QuerySet[Any], ordering: Ordering, cursor: str | None, page_size: int) -> Page:
-    """One page of the queryset, in one query. Raises InvalidCursor."""
+    """One page of the queryset, in one query (one that is sifted: in up to three). Raises InvalidCursor."""
     queryset, keys = _resolved(queryset, ordering)
     start = read_cursor(cursor, keys) if cursor else None
     backwards = start is not None and start.backwards
     towards = [key.reversed() for key in keys] if backwards else keys
     if start:
         queryset = queryset.filter(_from(towards, start))
-    rows = list(queryset.order_by(*[key.order_by() for key in towards])[: page_size + 1])
-    more = len(rows) > page_size
-    rows = rows[:page_size]
+    ordered = queryset.order_by(*[key.order_by() for key in towards])
+    stretch = first_rows(ordered, page_size + 1, [key.name for key in keys])
+    more = len(stretch.rows) > page_size
+    rows = stretch.rows[:page_size]
     if backwards:
         rows.reverse()
-    return _page(rows, keys, start, more)
+    page = _page(rows, keys, start, more)
+    return page if stretch.end is None else _further(page, keys, Position(stretch.end, backwards))
+
+
+def _further(page: Page, keys: list[Key], end: Position) -> Page:
+    """Sifting ended before the page was full: it goes on from there."""
+    cursor = write_cursor(end, keys)
+    return replace(page, previous_cursor=cursor) if end.backwards else replace(page, next_cursor=cursor)
 
 
 def _page(rows: list[Any], keys: list[Key], start: Position | None, more: bool) -> Page:

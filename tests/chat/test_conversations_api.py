@@ -9,11 +9,14 @@ from rest_framework.test import APIClient
 
 from chat.bodies import body_of
 from chat.models import Citation, Conversation, Message, MessageBody
+from chat.searching import searched
 from chat.serializers import ConversationSerializer, MessageSerializer
 from chat.services import title_from
 from documents.models import Collection, Document
 from ragsite.accounts.models import User
 from tests.chat.conftest import new_conversation
+from tests.queries.plans import summary
+from tests.queries.recording import recorded
 
 pytestmark = pytest.mark.django_db
 
@@ -165,8 +168,9 @@ def test_search_reads_the_word_indexes(owner: User) -> None:
     MessageBody.objects.bulk_create(body_of(row, "Where is it?") for row in Message.objects.bulk_create(asked))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE chat_messagebody")
-        plan = Conversation.objects.search(owner, "rhine").explain()
-    assert "messagebody_words_gin" in plan
+    with recorded(plans=True) as statements:
+        list(searched(Conversation.objects.for_user(owner), owner, "rhine"))
+    assert "messagebody_words_gin" in summary(statements[0])
 
 
 def test_messages_are_paged_in_their_order(owner: User, api: Client) -> None:

@@ -5,11 +5,12 @@
 
 Seeds a site of its own in a folder that stays (--folder) and replays visits in this process, always the same ones: few
 accounts come often (Zipf), to what they have used lately, in bursts of reads with a write now and then. Each read is
-made with the caches and without them, in turn, so that other work on the machine slows both alike. Writes change names
-of documents and titles of conversations; questions come from a short list, as a team's people ask alike.
+made with the caches and without them, in turn, so that other work on the machine slows both alike; once before, so that
+neither of them alone reads pages that the database has not in its memory yet. Writes change names of documents and
+titles of conversations; questions come from a short list, as a team's people ask alike.
 
-A value that was found and one that was not are told apart: what a miss costs beyond a read without the cache, over what
-a hit saves, is the share of hits from which a keyspace pays.
+A value that was found and one that was not are told apart, each beside the same read without the cache: what a miss
+costs beyond that, over what a hit saves and a miss costs together, is the share of hits from which a keyspace pays.
 """
 
 import argparse
@@ -86,6 +87,8 @@ class Bench:
         self.statements: dict[tuple[str, bool], list[int]] = defaultdict(list)
         self.by_outcome: dict[tuple[str, bool], list[float]] = defaultdict(list)
         """Milliseconds with the cache: of what was found, and of what was not."""
+        self.longer: dict[tuple[str, bool], list[float]] = defaultdict(list)
+        """How much longer that took than the same read without the cache."""
 
     def run(self, visits: int) -> None:
         from ragsite.caching import counters
@@ -170,6 +173,9 @@ class Bench:
         return self.clients[account.pk]
 
     def _both(self, keyspace: str, ask: Callable[[], Any]) -> None:
+        if keyspace != "answers":  # those would begin conversations
+            with caches(False):
+                ask()
         ways = [True, False]
         self.choose.shuffle(ways)
         for cached in ways:
@@ -181,7 +187,9 @@ class Bench:
             self.statements[keyspace, cached].append(len(statements))
             if cached:
                 found = not any(name in sql for sql in statements for name in ROWS)
-                self.by_outcome[keyspace, found].append(self.taken[keyspace, True][-1])
+        with_it, without = (self.taken[keyspace, cached][-1] for cached in (True, False))
+        self.by_outcome[keyspace, found].append(with_it)
+        self.longer[keyspace, found].append(with_it - without)
 
     def _print(self) -> None:
         from ragsite.caching import counters
@@ -213,16 +221,12 @@ class Bench:
 
     def _worth(self, name: str) -> tuple[str, str]:
         """Milliseconds of a hit and of a miss, and the share of hits from which the cache saves time."""
-        without = statistics.median(self.taken[name, False])
-        medians = [
-            statistics.median(taken) if (taken := self.by_outcome[name, found]) else None for found in (True, False)
-        ]
-        shown = ", ".join("–" if value is None else f"{value:.1f}" for value in medians)
-        hit, miss = medians
-        if hit is None or miss is None:
+        outcomes = (True, False)
+        shown = ", ".join(_median(self.by_outcome[name, found]) for found in outcomes)
+        if not all(self.longer[name, found] for found in outcomes):
             return shown, "–"
-        extra, saved = max(0.0, miss - without), without - hit
-        return shown, "never" if saved <= 0 else f"{extra / (extra + saved):.0%}"
+        saved, extra = -statistics.median(self.longer[name, True]), statistics.median(self.longer[name, False])
+        return shown, "never" if saved <= 0 else f"{max(0.0, extra) / (max(0.0, extra) + saved):.0%}"
 
     def print_http(self) -> None:
         """One list, read again and again: computed, from Valkey, and by who has it already."""
@@ -245,6 +249,10 @@ class Bench:
 def _answer(api: Any, text: str) -> Any:
     begun = api.post("/api/v1/conversations", {}).json()["id"]
     return api.post(f"/api/v1/conversations/{begun}/messages", {"content": text})
+
+
+def _median(taken: list[float]) -> str:
+    return f"{statistics.median(taken):.1f}" if taken else "–"
 
 
 def quantiles(taken: list[float]) -> str:

@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) "
-EXPLAINED = re.compile(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+EXPLAINED = re.compile(r"[\s(]*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 PARTITION = re.compile(r'"Relation Name": "\w+_(p\d\d+(_\d+)?|w\d{8}|before_\d{8}|default)"')
 # Statements in functions and triggers are seen by nobody but the server itself: it tells them as notices, to those that
 # tests/queries/conftest.py has allowed to ask for them.

@@ -129,6 +129,43 @@ def test_a_long_queue_is_not_read_to_its_end(caller, monkeypatch, path):
     assert problems(queue, Limits(rows=20 * 120 + 300, buffers=5000)) == []
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/conversations?search=turbine",
+        "/api/v1/conversations?search=turbine&cursor={deep_conversations}",
+        "/api/v1/conversations?search=nobodysaid+t",
+        "/?search=t",
+        "/api/v1/documents?search=oslo",
+        "/api/v1/documents?search=oslo&ordering=-filename",
+        "/library/?search=p",
+        "/chat/scope/?find=oslo",
+    ],
+)
+def test_what_many_rows_hold_is_looked_for_in_a_stretch_of_the_list(caller, monkeypatch, path):
+    lower_bounds(monkeypatch, few=5, looked_at=30)
+    with recorded(plans=True) as statements:
+        assert caller.send(Call("get", path)).status_code == 200
+    sifted = [statement for statement in statements if "sifted" in statement.sql]
+    assert sifted or "nobody" in path
+    assert problems(sifted, Limits(rows=30 * 20, sorted=26, buffers=30 * 40)) == []
+    asked = [statement for statement in statements if "tsvector" in statement.sql and statement not in sifted]
+    assert problems(asked, Limits(rows=2 * 6, sorted=26, buffers=300, entries=False)) == []
+
+
+def test_a_stretch_without_an_end_is_noticed(caller, monkeypatch):
+    lower_bounds(monkeypatch, few=5, looked_at=10_000)
+    with recorded(plans=True) as statements:
+        caller.send(Call("get", "/api/v1/conversations?search=turbine+oslo+battery"))
+    assert problems(statements, Limits(rows=30 * 20, sorted=26, buffers=30 * 40)) != []
+
+
+def lower_bounds(monkeypatch: pytest.MonkeyPatch, few: int, looked_at: int) -> None:
+    for module in ("chat.searching", "documents.naming"):
+        monkeypatch.setattr(f"{module}.FEW", few)
+        monkeypatch.setattr(f"{module}.LOOKED_AT", looked_at)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_no_task_of_the_clock_looks_through_a_table(caller, name):
     module, _, function = name.rpartition(".")
