@@ -116,6 +116,17 @@ def test_what_the_site_adds_is_apart_from_the_model_and_from_cached_answers() ->
     assert found["cached_share"] == pytest.approx(1 / 3)
 
 
+def test_the_models_call_before_an_answer_is_the_models_time() -> None:
+    rewritten = [answer(number, 1.48 + 0.6) for number in range(100)]
+    for sample in rewritten:
+        sample.extra["timings"] = {"rewrite": 0.57}
+        sample.extra["first_token"] = 0.9
+    found = summarise(step(rewritten))["answers"]
+    assert found["added_whole"]["p95"] == pytest.approx(0.03)
+    assert found["added_first"]["p95"] == pytest.approx(0.03)
+    assert found["rewriting"]["p50"] == pytest.approx(0.57)
+
+
 def test_processor_time_an_answer_is_that_of_the_whole_site() -> None:
     found = summarise(step([answer(number, 1.5) for number in range(2000)]))
     assert found["cpu"]["of_a_core"]["site"] == pytest.approx(0.5)

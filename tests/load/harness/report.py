@@ -91,6 +91,8 @@ def _answers(step: Json) -> Iterator[str]:
     yield _line("first word", answers["first_word"])
     yield _line("site adds to the first word", answers["added_first"])
     yield _line("site adds to the whole answer", answers["added_whole"])
+    if answers["rewriting"]:
+        yield _line("the model's call before, not in these", answers["rewriting"])
     for name, told in answers["site_timings"].items():
         yield _line(f"site's own timing: {name}", told)
     if answers["other_share"]:

@@ -123,14 +123,24 @@ def answers_of(answers: Sequence[Sample], step: Step) -> Json:
         "whole_from_cache": _told([sample.whole for sample in well if sample.extra["cached"]]),
         "first_word": _told([sample.extra["first_token"] for sample in streamed if "first_token" in sample.extra]),
         "added_first": _told(
-            [sample.extra["first_token"] - first for sample in streamed if "first_token" in sample.extra]
+            [
+                sample.extra["first_token"] - first - _rewriting(sample)
+                for sample in streamed
+                if "first_token" in sample.extra
+            ]
         ),
-        "added_whole": _told([sample.whole - whole for sample in written]),
+        "added_whole": _told([sample.whole - whole - _rewriting(sample) for sample in written]),
+        "rewriting": _told([seconds for sample in written if (seconds := _rewriting(sample))]),
         "site_timings": {name: _told(values) for name, values in sorted(timings.items())},
         "a_second": len(well) / step.seconds,
         "cached_share": share_of(sum(sample.extra["cached"] for sample in well), len(well)),
         "other_share": share_of(sum(not s.extra["cached"] and not s.extra["by_model"] for s in well), len(well)),
     }
+
+
+def _rewriting(sample: Sample) -> float:
+    """Seconds until the model had made a leaning question self-contained: its own time, before its answer."""
+    return float(sample.extra["timings"].get("rewrite", 0.0))
 
 
 def processors(step: Step, answers: Sequence[Sample]) -> Json:
