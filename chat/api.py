@@ -227,7 +227,10 @@ class MessageListView(generics.GenericAPIView[Message]):
     @idempotent
     def post(self, request: Request, pk: UUID) -> HttpResponseBase:
         """Ask. Gives the answer when it is done, or, with `Accept: text/event-stream`, as it is written."""
-        conversation = own_conversation(request, pk)
+        found = services.conversation_with_turns(caller(request).pk, pk)
+        if found is None:
+            raise Http404
+        conversation, history = found
         form = NewMessageSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         scope = given_scope(request, form.validated_data)
@@ -237,6 +240,7 @@ class MessageListView(generics.GenericAPIView[Message]):
                 conversation=conversation,
                 content=form.validated_data["content"],
                 scope=scope,
+                history=history,
                 **named(form.validated_data, "style", "language_model", "fresh"),
                 within=partial(_keep, claim) if claim else None,
             )

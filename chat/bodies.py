@@ -19,8 +19,13 @@ def body_of(message: Message, content: str) -> MessageBody:
         owner_id=message.owner_id,
         conversation_id=message.conversation_id,
         content=content,
-        words=index_words(content) if has_unspaced(content) else None,
+        words=index_words_of(content),
     )
+
+
+def index_words_of(content: str) -> str | None:
+    """For the word index, where the text has a script without spaces."""
+    return index_words(content) if has_unspaced(content) else None
 
 
 def save_body(message: Message, content: str) -> None:

@@ -63,7 +63,12 @@ ANSWERS: Keyspace[Any] = Keyspace(
 
 def conversation_changed(owner_id: int, conversation: UUID) -> None:
     """In the transaction: its row or its messages."""
-    changed(CONVERSATIONS(owner=owner_id), CONVERSATION(owner=owner_id, conversation=conversation))
+    changed(*changes_of_conversation(owner_id, conversation))
+
+
+def changes_of_conversation(owner_id: int, conversation: UUID) -> tuple[str, str]:
+    """What a change of its row or its messages changes."""
+    return CONVERSATIONS(owner=owner_id), CONVERSATION(owner=owner_id, conversation=conversation)
 
 
 def quotes_changed(owner_id: int) -> None:

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import DatabaseError, IntegrityError, InternalError, transaction
-from django.db.models import Case, F, Value, When
+from django.db import DatabaseError, IntegrityError, InternalError, connection, transaction
 from django.utils import timezone
 
 from chat.answers import producer, streams
@@ -17,13 +17,14 @@ from chat.answers.connections import release_connection
 from chat.answers.question import Question
 from chat.answers.running import RunningAnswer, StopReason
 from chat.answers.sweeping import bury_if_dead
-from chat.bodies import body_of
-from chat.caching import CONVERSATIONS, conversation_changed
+from chat.bodies import index_words_of
+from chat.caching import CONVERSATIONS, changes_of_conversation, conversation_changed
 from chat.engines import Engine, Turn, engine_for
-from chat.models import TITLE_LENGTH, Conversation, Message, MessageBody
+from chat.models import TITLE_LENGTH, Conversation, Message
 from chat.scopes import instructions_for, scope_of
+from chat.statements import BEGIN_CONVERSATION, CONVERSATION_WITH_TURNS, STORE_QUESTION, TURNS
 from documents.search import Scope
-from ragsite.caching import changing
+from ragsite.rows import changing_at_once, instance, row_of
 
 if TYPE_CHECKING:
     from ragsite.accounts.models import User
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LONGEST_QUESTION = 20_000
-TURNS_REMEMBERED = 12
 TITLE_FROM_QUESTION = 80
 
 
@@ -50,8 +50,18 @@ def create_conversation(
     conversation = Conversation(owner=owner, title=title[:TITLE_LENGTH], language_model=language_model, style=style)
     if scope:
         _set_scope(conversation, scope)
-    with changing(CONVERSATIONS(owner=owner.pk)):
-        conversation.save(force_insert=True)
+    values = {
+        "id": conversation.id,
+        "owner": owner.pk,
+        "title": conversation.title,
+        "documents": conversation.scope_documents,
+        "collections": conversation.scope_collections,
+        "model": language_model,
+        "style": style,
+    }
+    with changing_at_once(CONVERSATIONS(owner=owner.pk)):
+        conversation.created_at, conversation.updated_at = row_of(BEGIN_CONVERSATION, values) or (None, None)
+    conversation._state.adding, conversation._state.db = False, connection.alias
     return conversation
 
 
@@ -108,11 +118,13 @@ def ask(
     style: str | None = None,
     language_model: str | None = None,
     fresh: bool = False,
+    history: tuple[Turn, ...] | None = None,
     within: Callable[[Message], None] | None = None,
 ) -> Asked:
     """Store the question and begin its answer, which goes on by itself. ``within`` is called in the transaction.
 
     What is not given of scope, style and language model is the conversation's. ``fresh``: no answer that was kept.
+    ``history``: its ``recent_turns``, where they have been read already.
 
     Raises AnswerInProgress, ConversationGone and ``producer.TooBusy``. It leaves no database connection open.
     """
@@ -126,11 +138,11 @@ def ask(
         fresh=fresh,
     )
     try:
-        return _ask(conversation, question, within)
+        return _ask(conversation, question, history, within)
     except AnswerInProgress:
         if not _bury_dead_answer(conversation):
             raise
-    return _ask(conversation, question, within)
+    return _ask(conversation, question, None, within)
 
 
 def _bury_dead_answer(conversation: Conversation) -> bool:
@@ -139,38 +151,74 @@ def _bury_dead_answer(conversation: Conversation) -> bool:
     return running is not None and board().get(running.id) is None and bury_if_dead(running)
 
 
-def _ask(conversation: Conversation, asked: Question, within: Callable[[Message], None] | None) -> Asked:
+def _ask(
+    conversation: Conversation,
+    asked: Question,
+    history: tuple[Turn, ...] | None,
+    within: Callable[[Message], None] | None,
+) -> Asked:
     with producer.reserved() as slot:
-        asked = replace(asked, history=recent_turns(conversation))
+        asked = replace(asked, history=recent_turns(conversation) if history is None else history)
         question, message = _store_question(conversation, asked, within)
-        answer = RunningAnswer(message.id, conversation.owner_id)
+        answer = RunningAnswer(message.id, conversation.owner_id, begun=message)
         slot.produce(answer, asked)
     release_connection()
     return Asked(question, message, answer)
 
 
+def conversation_with_turns(owner_id: int, conversation: UUID) -> tuple[Conversation, tuple[Turn, ...]] | None:
+    """The owner's conversation and its ``recent_turns``, in one round trip."""
+    row = row_of(CONVERSATION_WITH_TURNS, {"owner": owner_id, "conversation": conversation})
+    return (instance(Conversation, row[1:]), _in_order(row[0])) if row else None
+
+
 def recent_turns(conversation: Conversation) -> tuple[Turn, ...]:
     """The last messages, oldest first."""
-    newest = Message.objects.of(conversation).exclude(body=None).order_by("-created_at", "-id")
-    rows = newest.values_list("role", "body__content")[:TURNS_REMEMBERED]
-    return tuple(Turn(role, content) for role, content in reversed(rows) if content)
+    row = row_of(TURNS, {"owner": conversation.owner_id, "conversation": conversation.id})
+    return _in_order(row[0] if row else None)
+
+
+def _in_order(newest_first: list[list[str]] | None) -> tuple[Turn, ...]:
+    return tuple(Turn(role, content) for role, content in reversed(newest_first or []) if content)
 
 
 def _store_question(
     conversation: Conversation, asked: Question, within: Callable[[Message], None] | None
 ) -> tuple[Message, Message]:
     question, answer = _new_messages(conversation, engine_for(asked.language_model, asked.style))
+    values = {
+        "owner": conversation.owner_id,
+        "conversation": conversation.id,
+        "question": question.id,
+        "answer": answer.id,
+        "engine": answer.engine,
+        "model": answer.model,
+        "asked_at": question.created_at,
+        "answer_at": answer.created_at,
+        "content": asked.text,
+        "words": index_words_of(asked.text),
+        "title": title_from(asked.text),
+    }
     try:
-        with transaction.atomic():
-            Message.objects.bulk_create([question, answer])
-            MessageBody.objects.bulk_create([body_of(question, asked.text)])
-            _note_activity(conversation, asked.text, question)
-            conversation_changed(conversation.owner_id, conversation.id)
-            if within:
-                within(answer)
+        _write_question(conversation, values, partial(within, answer) if within else None)
     except (IntegrityError, InternalError) as error:  # the second from a shard, where several rows go in at once
         raise _refusal(error) from error
     return question, answer
+
+
+def _write_question(conversation: Conversation, values: dict[str, Any], within: Callable[[], None] | None) -> None:
+    """In one message to the server, or in a transaction with ``within``."""
+    if not within:
+        with (
+            changing_at_once(*changes_of_conversation(conversation.owner_id, conversation.id)),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(STORE_QUESTION, values)
+        return
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(STORE_QUESTION, values)
+        conversation_changed(conversation.owner_id, conversation.id)
+        within()
 
 
 def _new_messages(conversation: Conversation, engine: Engine) -> tuple[Message, Message]:
@@ -186,12 +234,6 @@ def _new_messages(conversation: Conversation, engine: Engine) -> tuple[Message, 
         **shared,
     )
     return question, answer
-
-
-def _note_activity(conversation: Conversation, content: str, question: Message) -> None:
-    title = Case(When(title="", then=Value(title_from(content))), default=F("title"))
-    mine = Conversation.objects.filter(owner=conversation.owner_id, id=conversation.id)
-    mine.update(updated_at=question.created_at, title=title)
 
 
 def _refusal(error: DatabaseError) -> Exception:

@@ -191,7 +191,7 @@ def _store_and_tell(answer: RunningAnswer, question: Question, draft: Draft) -> 
         answer.emit(*_ending(answer, unstored_answer(answer.id, answer.owner_id, draft)))
         return
     try:
-        message = store_answer(answer.id, answer.owner_id, scope_json(question.scope), draft)
+        message = store_answer(answer.id, answer.owner_id, scope_json(question.scope), draft, answer.begun)
     except Gone:
         board().forget([answer.id])
         answer.emit(*endings.DELETED)

@@ -1,19 +1,23 @@
 """Writing down what an answer has come to."""
 
+import json
 import logging
 import time
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import DataError, IntegrityError, InternalError, connection, transaction
 from django.utils import timezone
 
+from chat import statements
 from chat.answers.connections import DATABASE_AWAY, release_connection
 from chat.answers.draft import Draft
-from chat.bodies import MAY_QUOTE, body_of, without_quotes
-from chat.caching import conversation_changed
+from chat.bodies import MAY_QUOTE, body_of, index_words_of, without_quotes
+from chat.caching import changes_of_conversation, conversation_changed
 from chat.models import Citation, Conversation, Message, MessageBody, RetrievalTrace
 from chat.representations import message_json, whole_message_json
+from chat.statements import CITED
+from ragsite.rows import changing_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +38,17 @@ class Gone(Exception):
     """The answer's row was deleted while it was being written."""
 
 
-def store_answer(message_id: UUID, owner_id: int, scope: dict[str, Any], draft: Draft) -> dict[str, Any]:
-    """Store the answer and return it as JSON.
+def store_answer(
+    message_id: UUID, owner_id: int, scope: dict[str, Any], draft: Draft, begun: Message | None = None
+) -> dict[str, Any]:
+    """Store the answer and return it as JSON. With its row as it was put in, that takes two round trips and not nine.
 
     Tries again while the database is away. Raises Gone, and a database error when it stays away.
     """
     failed_before = False
     for pause in (*PAUSES, None):
         try:
-            return _store(message_id, owner_id, scope, draft)
+            return _store(message_id, owner_id, scope, draft, begun)
         except Gone:
             if failed_before and (stored := _stored_already(message_id, owner_id, draft)):
                 return stored
@@ -63,8 +69,58 @@ def _stored_already(message_id: UUID, owner_id: int, draft: Draft) -> dict[str, 
     return whole_message_json(stored) if stored else None
 
 
+def _store(
+    message_id: UUID, owner_id: int, scope: dict[str, Any], draft: Draft, begun: Message | None
+) -> dict[str, Any]:
+    stored = _store_running(begun, scope, draft) if begun else None
+    return stored or _store_locked(message_id, owner_id, scope, draft)
+
+
+def _store_running(message: Message, scope: dict[str, Any], draft: Draft) -> dict[str, Any] | None:
+    """The same in one message to the server, of an answer that is running still; None where nothing was stored.
+
+    Nothing is, where it is running no more, its conversation is gone, or a document that it cites was deleted after it
+    was looked for: ``_store_locked`` finds out.
+    """
+    citations = verified_citations(message.owner_id, draft.citations)
+    content = without_deleted(draft.text, draft.engine, draft.citations, citations)
+    draft.note_time("total")
+    values = _values(message, content, scope, draft)
+    for number, citation in enumerate(citations):
+        values |= {f"{name}{number}": getattr(citation, name) for name in CITED}
+    try:
+        with (
+            changing_at_once(*changes_of_conversation(message.owner_id, message.conversation_id)),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statements.store_answer(len(citations)), values)
+    except (IntegrityError, InternalError, DataError):
+        return None
+    _fill(message, draft)
+    return message_json(message, content, citations)
+
+
+def _values(message: Message, content: str, scope: dict[str, Any], draft: Draft) -> dict[str, Any]:
+    """What ``statements.store_answer`` stores, but for the citations."""
+    passages = [passage.as_json() for passage in draft.passages]
+    return {
+        **{name: getattr(draft, name) for name in FILLED},
+        "timings": json.dumps(draft.timings),
+        "support": None if draft.support is None else json.dumps(draft.support),
+        "message": message.id,
+        "owner": message.owner_id,
+        "conversation": message.conversation_id,
+        "content": content,
+        "words": index_words_of(content),
+        "query": draft.query,
+        "scope": json.dumps(scope),
+        "passages": json.dumps(passages),
+        "now": timezone.now(),
+    }
+
+
 @transaction.atomic
-def _store(message_id: UUID, owner_id: int, scope: dict[str, Any], draft: Draft) -> dict[str, Any]:
+def _store_locked(message_id: UUID, owner_id: int, scope: dict[str, Any], draft: Draft) -> dict[str, Any]:
     """One short transaction. A document that is deleted in this moment makes it fail, and the next try omits it."""
     unfinished = [Message.Status.RUNNING, Message.Status.INTERRUPTED]
     message = (

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.transaction import TransactionManagementError
 
 from ragsite.caching import epoch, protocol
@@ -56,10 +56,21 @@ class TellsChanges:
 
 @contextmanager
 def announced(things: list[str]) -> Iterator[None]:
-    """A commit. One that fails may have been done all the same: its bars stay until they lapse."""
+    """A commit. One that fails may have been done all the same: its bars stay until they lapse.
+
+    Not so where the server has said that it was not done.
+    """
     writer = protocol.token()
     known = _bar(writer, things)
-    yield
+    try:
+        yield
+    except (IntegrityError, DataError):
+        _unbar(writer, known, things)
+        raise
+    _unbar(writer, known, things)
+
+
+def _unbar(writer: str, known: str | None, things: list[str]) -> None:
     if known is None:
         return
     try:

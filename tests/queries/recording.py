@@ -14,6 +14,8 @@ from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from ragsite.rows import TOGETHER
+
 EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) "
 EXPLAINED = re.compile(r"[\s(]*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 PARTITION = re.compile(r'"Relation Name": "\w+_(p\d\d+(_\d+)?|w\d{8}|before_\d{8}|default)"')
@@ -65,32 +67,37 @@ class Recorder:
 
     def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         if not CONTROL.match(sql):
-            found = self._explained(context["connection"], sql, params) if self.plans and not many else None
+            parts = sql.split(TOGETHER) if isinstance(params, dict) else [sql]
+            explain = self.plans and not many and EXPLAINED.match(sql) and not context["connection"].needs_rollback
+            found = self._explained(context["connection"], parts, params) if explain else []
             with _lock:
-                self.statements.append(found or Statement(sql, None, 0))
+                self.statements += found or [Statement(part, None, 0) for part in parts]
         return execute(sql, params, many, context)
 
-    def _explained(self, wrapper: BaseDatabaseWrapper, sql: str, params: Any) -> Statement | None:
-        if not EXPLAINED.match(sql) or wrapper.needs_rollback:
-            return None
+    def _explained(self, wrapper: BaseDatabaseWrapper, parts: list[str], params: Any) -> list[Statement]:
+        """Each of the statements that are sent together, after those before it."""
         raw = wrapper.connection
         inside = not wrapper.get_autocommit()
         with raw.cursor() as cursor:
             cursor.execute("SAVEPOINT explained" if inside else "BEGIN")
             try:
-                raw.notices = []
                 if _can_tell(raw):
                     cursor.execute(TELL)
-                cursor.execute(EXPLAIN + sql, params)
-                explained = cursor.fetchone()[0]
+                return [_planned(raw, cursor, sql, params) for sql in parts]
             except psycopg2.Error:  # as it will be when it runs in earnest
-                return None
+                return []
             finally:
                 cursor.execute("ROLLBACK TO SAVEPOINT explained" if inside else "ROLLBACK")
-        found = (json.loads(explained) if isinstance(explained, str) else explained)[0]
-        plan = found["Plan"]
-        inside = tuple(_told(notice) for notice in raw.notices if PARTITION.search(notice))
-        return Statement(sql, plan, plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], inside)
+
+
+def _planned(raw: Any, cursor: Any, sql: str, params: Any) -> Statement:
+    raw.notices = []
+    cursor.execute(EXPLAIN + sql, params)
+    explained = cursor.fetchone()[0]
+    found = (json.loads(explained) if isinstance(explained, str) else explained)[0]
+    plan = found["Plan"]
+    inside = tuple(_told(notice) for notice in raw.notices if PARTITION.search(notice))
+    return Statement(sql, plan, plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], inside)
 
 
 def _can_tell(raw: Any) -> bool:
