@@ -22,6 +22,7 @@ PROCESSES = {
     "web": "-m gunicorn",
     "worker": "--hostname=worker@",
     "upkeep": "--hostname=upkeep@",
+    "zygote": "-m ragsite.zygote",
 }
 
 

@@ -4,12 +4,15 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 LINUX = sys.platform == "linux"
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here, because a forked child should do as little as possible
 
 PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
+PR_SET_CHILD_SUBREAPER = 36
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CLONE_NEWUSER = 0x10000000
@@ -42,6 +45,20 @@ def die_with_parent(number: signal.Signals, parent: int) -> None:
     _checked(_libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0))
     if os.getppid() != parent:
         os.kill(os.getpid(), number)
+
+
+def adopt_orphans() -> None:
+    """Have this process become the parent of those below it whose own parent has ended; it must wait for them then."""
+    if LINUX:
+        _checked(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def name_process(command: Sequence[str]) -> None:
+    """What others see as this process's command: as much as there was room for in the one that it was started with."""
+    words = Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()
+    start, end = int(words[45]), int(words[46])  # arg_start and arg_end, see proc(5)
+    shown = b"\0".join(map(os.fsencode, command))[: end - start - 1]
+    ctypes.memmove(start, shown.ljust(end - start, b"\0"), end - start)
 
 
 def enter_user_namespace(inner_uid: int, inner_gid: int) -> None:

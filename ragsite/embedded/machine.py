@@ -32,6 +32,18 @@ def free_megabytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free // MEGABYTE
 
 
+def folder_megabytes(folder: Path) -> int:
+    """What is in the folder, at any depth; files that vanish meanwhile do not count."""
+    return sum(_size(Path(place) / name) for place, _, names in os.walk(folder) for name in names) // MEGABYTE
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
 def wheel_folder(package: str) -> Path:
     """Where the wheel's files are. It is not imported: importing these two costs time and makes folders."""
     spec = importlib.util.find_spec(package)

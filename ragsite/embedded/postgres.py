@@ -13,7 +13,7 @@ import psycopg2
 
 from ragsite.embedded.errors import CannotStart
 from ragsite.embedded.identity import adopt, postgres_identity
-from ragsite.embedded.machine import cores, free_megabytes, memory_megabytes, wheel_folder
+from ragsite.embedded.machine import cores, folder_megabytes, free_megabytes, memory_megabytes, wheel_folder
 from ragsite.embedded.program import Program, environment_without_secrets
 from ragsite.layout import Layout
 
@@ -157,7 +157,7 @@ class PostgresServer:
             time.sleep(0.05)
 
     def _all_settings(self) -> dict[str, str]:
-        return {**self._connection_settings(), **machine_settings(self.folder.parent), **self.settings}
+        return {**self._connection_settings(), **machine_settings(self.folder), **self.settings}
 
     def _connection_settings(self) -> dict[str, str]:
         return {
@@ -188,11 +188,11 @@ def _command_of_first_line(lock: Path) -> bytes | None:
         return None
 
 
-def machine_settings(folder: Path) -> dict[str, str]:
+def machine_settings(cluster: Path) -> dict[str, str]:
     """Memory and planner settings for the machine that also runs the site, its workers and the encoder."""
     memory = memory_megabytes()
     return {
-        "shared_buffers": f"{_between(64, memory // 8, 4096)}MB",
+        "shared_buffers": f"{_between(64, min(memory // 8, _room_for(cluster)), 4096)}MB",
         "work_mem": f"{_between(4, memory // 512, 32)}MB",
         "maintenance_work_mem": f"{_between(64, memory // 32, 512)}MB",
         "max_parallel_workers_per_gather": str(min(2, cores() // 4)),
@@ -204,11 +204,19 @@ def machine_settings(folder: Path) -> dict[str, str]:
         "autovacuum_vacuum_insert_scale_factor": "0.05",
         "autovacuum_analyze_scale_factor": "0.02",
         "wal_compression": "pglz",
-        "max_wal_size": f"{_between(128, free_megabytes(folder) // 16, 2048)}MB",
+        "max_wal_size": f"{_between(128, free_megabytes(cluster.parent) // 16, 2048)}MB",
         "min_wal_size": "80MB",
         "checkpoint_timeout": "15min",
         "dynamic_shared_memory_type": _shared_memory_type(),
     }
+
+
+def _room_for(cluster: Path) -> int:
+    """Twice what is stored, half a gigabyte at least: 3 GB of buffers take 60 MB before a page is in them.
+
+    What is added until the next start is in the kernel's cache.
+    """
+    return max(512, 2 * folder_megabytes(cluster / "base"))
 
 
 def _between(low: int, value: int, high: int) -> int:

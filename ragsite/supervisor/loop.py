@@ -10,10 +10,13 @@ from types import FrameType
 from ragsite.embedded.errors import CannotStart
 from ragsite.embedded.program import Program
 from ragsite.supervisor.child import Child
+from ragsite.supervisor.forked import NotYet
 from ragsite.supervisor.output import NAME, Output
 
 STOP_SECONDS = 8.0
 KILL_SECONDS = 3.0
+LOOK_AGAIN_SECONDS = 0.05
+"""Whether a zygote is ready: it imports for a second."""
 
 
 class StopRequested(Exception):
@@ -72,6 +75,8 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         try:
             child.start()
+        except NotYet:
+            child.restart_at = time.monotonic() + LOOK_AGAIN_SECONDS
         except (OSError, CannotStart) as error:
             if not child.restarts:
                 raise

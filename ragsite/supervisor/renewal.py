@@ -40,8 +40,9 @@ def renew(supervisor: Supervisor, program: Program, report: int) -> None:
         return
     new.restarts = True
     old.signal(signal.SIGTERM)
-    for name in ("worker", "upkeep"):
-        supervisor.children[name].signal(signal.SIGTERM)
+    for name in ("zygote", "worker", "upkeep"):  # the first has the old release in memory
+        if name in supervisor.children:
+            supervisor.children[name].signal(signal.SIGTERM)
     supervisor.say("the new web processes are ready, the old ones finish what they have begun")
 
 

@@ -16,11 +16,11 @@ import psycopg2
 import pytest
 import redis
 
-from ragsite.embedded import CannotStart, identity, services, services_for
+from ragsite.embedded import CannotStart, identity, postgres, services, services_for
 from ragsite.embedded.engines import encoder_program
 from ragsite.embedded.identity import Identity
 from ragsite.embedded.lock import Holder, InstanceLock, counted_as_user
-from ragsite.embedded.postgres import PostgresServer
+from ragsite.embedded.postgres import PostgresServer, machine_settings
 from ragsite.embedded.program import environment_without_secrets
 from ragsite.embedded.services import initialise, running, servers, stop
 from ragsite.embedded.valkey import valkey_program
@@ -414,3 +414,14 @@ def test_accepts_tells_a_listening_socket_from_what_a_dead_server_left(instance:
         server.listen()
         assert services.accepts(path)
     assert not services.accepts(path)
+
+
+def test_buffers_are_as_large_as_what_is_stored_and_no_larger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "memory_megabytes", lambda: 24_000)
+    assert machine_settings(tmp_path)["shared_buffers"] == "512MB", "buffers take memory before a page is in them"
+    (tmp_path / "base" / "5").mkdir(parents=True)
+    with (tmp_path / "base" / "5" / "16384").open("wb") as table:
+        table.truncate(1000 * 1024 * 1024)
+    assert machine_settings(tmp_path)["shared_buffers"] == "2000MB"
+    monkeypatch.setattr(postgres, "memory_megabytes", lambda: 2000)
+    assert machine_settings(tmp_path)["shared_buffers"] == "250MB"

@@ -137,6 +137,13 @@ def test_a_killed_process_is_told_and_comes_back_without_its_old_children(site: 
     assert until(lambda: site.status("/readyz") == 200), site.lines
 
 
+def test_both_workers_are_forks_of_one_zygote_and_share_its_memory(site: Instance) -> None:
+    for name in ("worker", "upkeep"):
+        assert until(lambda name=name: site.pid_of(name)), site.lines
+        started_with = Path(f"/proc/{site.pid_of(name)}/environ").read_bytes()
+        assert b"RAGSITE_ZYGOTE_FD=" in started_with, "it was started by itself"
+
+
 def test_documents_in_work_keep_nothing_else_waiting(site: Instance) -> None:
     """The worker of documents is as busy as can be: it is frozen. The clock goes on, and the short tasks too."""
     assert until(lambda: not ill_parts(site)), site.lines
