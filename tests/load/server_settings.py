@@ -1,6 +1,7 @@
-"""What three settings of the server change, in counts: plans, checkpoints, rows. Times would tell the machine's load.
+"""What some settings of the server change, in counts: plans, checkpoints, rows. Times would tell the machine's load.
 
     python -m tests.load.server_settings --folder FOLDER [--owner seed-00001] [--loads 40]
+    python -m tests.load.server_settings --only vacuum     # autovacuum, on a server of its own: tests/load/vacuuming.py
 
 FOLDER is a seeded site that nobody runs, as tests.load.queries leaves it. What is written here is rolled back (its WAL
 and dead rows are not). effective_cache_size: each reading request under several values. The factor of autoanalyze:
@@ -14,11 +15,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
 from ragsite.embedded import postgres
 from ragsite.embedded.services import services_for
+from tests.load import vacuuming
 
 CACHE_SIZES = ("128MB", "4GB", "12GB", "48GB")
 WAL_SIZES = ("256MB", "1GB", "2GB")
@@ -34,15 +37,19 @@ WHERE d.status = 'failed'
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.load.server_settings")
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, help="needed for all but vacuum, which has one of its own")
     parser.add_argument("--owner", default="seed-00001")
     parser.add_argument("--loads", type=int, default=40, help=f"of {LOADED:,} chunks, for each max_wal_size")
-    parser.add_argument("--only", choices=["cache", "analyze", "wal"])
+    parser.add_argument("--only", choices=["cache", "analyze", "wal", "vacuum"])
     given = parser.parse_args()
-    os.environ |= {
-        "RAGSITE_DATA_DIR": str(given.folder), "RAGSITE_DOTENV": os.devnull, "RAGSITE_THROTTLE": "off",
-        "RAGSITE_CACHES_OFF": "all", "RAGSITE_DEBUG": "true", "DJANGO_SETTINGS_MODULE": "ragsite.settings",
-    }  # fmt: skip
+    if given.only == "vacuum":
+        with TemporaryDirectory(prefix="ragsite-vacuum-") as folder:
+            _prepare(Path(folder))
+            vacuuming.compare()
+        return
+    if given.folder is None:
+        parser.error("--folder is needed")
+    _prepare(given.folder)
     if given.only in {None, "cache"}:
         with server({}):
             _compare_cache_sizes(given.owner)
@@ -52,6 +59,13 @@ def main() -> None:
     for size in WAL_SIZES if given.only in {None, "wal"} else ():
         with server({"max_wal_size": size}):
             print(f"max_wal_size={size}: {_loaded(given.loads)}", flush=True)
+
+
+def _prepare(folder: Path) -> None:
+    os.environ |= {
+        "RAGSITE_DATA_DIR": str(folder), "RAGSITE_DOTENV": os.devnull, "RAGSITE_THROTTLE": "off",
+        "RAGSITE_CACHES_OFF": "all", "RAGSITE_DEBUG": "true", "DJANGO_SETTINGS_MODULE": "ragsite.settings",
+    }  # fmt: skip
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tests.queries.plans import Limits
 DEFAULT = Limits()
 WORDS = Limits(rows=5000, sorted=500, buffers=2500, entries=False)
 """Lists by words: what at most 500 rows hold is put in order, what more hold is looked for in a stretch of the list."""
-SEARCH = Limits(rows=200_000, sorted=10_000, buffers=30_000, scans=True)
+SEARCH = Limits(rows=300_000, sorted=10_000, buffers=32_000, scans=True)
 """The statement that ranks: documents/search/ says how it is bounded, docs/quality.md what it costs."""
 COUNTS = Limits(rows=10_000, buffers=2500)
 """With how many documents each collection holds: counted in an index, hundreds to a page of 8 KB."""
