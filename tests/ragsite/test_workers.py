@@ -57,7 +57,9 @@ def worker(*options: str) -> "subprocess.Popen[bytes]":
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_of_threads_announces_its_own_queue_and_keeps_no_database_connection(empty_queues: None) -> None:
+def test_a_worker_of_threads_announces_its_own_queue_and_keeps_a_connection_a_thread_at_most(
+    empty_queues: None,
+) -> None:
     with quick_redis() as redis:
         redis.delete(*map(alive_key, QUEUES))
         process = worker("--queues=maintenance", "--pool=threads", "--concurrency=4")
@@ -67,7 +69,7 @@ def test_a_worker_of_threads_announces_its_own_queue_and_keeps_no_database_conne
             assert until(lambda: redis.exists(alive_key(MAINTENANCE)))
             assert not redis.exists(alive_key(INGEST_SMALL))
             assert until(lambda: messages_in(MAINTENANCE) == 0)
-            assert until(lambda: connections() == 0)
+            assert until(lambda: connections() <= 4)
         finally:
             process.terminate()
             process.wait(30)
