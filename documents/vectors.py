@@ -13,6 +13,8 @@ from documents.models import EmbeddingModel
 GRAPH = "m = 24, ef_construction = 128"
 """Of the HNSW index: pgvector's own (16, 64) find 0.95 of the ten nearest of a million, these 0.99, at twice the time
 to build and hardly more space (docs/quality.md)."""
+MOST_DIMENSIONS_OF_MEANS = 1024
+"""A row of a B-tree takes a third of a page at most: of longer vectors it could not be made."""
 
 
 def vector_literal(vector: NDArray[np.float32]) -> str:
@@ -59,22 +61,38 @@ def _create_model(name: str, dimensions: int) -> EmbeddingModel:
 
 
 def create_index(model: EmbeddingModel) -> None:
-    """The index over the vectors that stand for whole chunks, where it is missing."""
+    """The indexes over the vectors that stand for whole chunks, where they are missing.
+
+    One is the graph. The other holds the vectors side by side: the exact way reads a seventh of the pages there, for in
+    the table each stands among those of its sentences.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             f"CREATE INDEX IF NOT EXISTS {index_name(model)} ON documents_embedding "
             f"USING hnsw ((vector::halfvec({model.dimensions:d})) halfvec_cosine_ops) WITH ({GRAPH}) "
             f"WHERE model_id = {model.id:d} AND part = 0"
         )
+        if model.dimensions <= MOST_DIMENSIONS_OF_MEANS:
+            cursor.execute(
+                f"CREATE INDEX IF NOT EXISTS {means_name(model)} ON documents_embedding "
+                f"(owner_id, document_id, position) INCLUDE (vector) WHERE model_id = {model.id:d} AND part = 0"
+            )
 
 
 def drop_index(model: EmbeddingModel) -> None:
+    """Both of them."""
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP INDEX IF EXISTS {index_name(model)}")
+        cursor.execute(f"DROP INDEX IF EXISTS {index_name(model)}, {means_name(model)}")
 
 
 def index_name(model: EmbeddingModel) -> str:
+    """Of the graph."""
     return f"documents_embedding_hnsw_{model.id:d}"
+
+
+def means_name(model: EmbeddingModel) -> str:
+    """Of the vectors side by side."""
+    return f"documents_embedding_means_{model.id:d}"
 
 
 def forget_model(model: EmbeddingModel) -> None:

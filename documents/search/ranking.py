@@ -98,7 +98,7 @@ def rank(
         terms = read_terms(cursor, scope.owner_id, query_words(query) if mode is not Mode.MEANING else "")
         if terms is None:
             return []
-        sql = statement.SEARCH_WITH_FILLERS if terms.fillers else statement.SEARCH
+        sql = statement.search(scope.whole, bool(terms.fillers))
         cursor.execute(sql, _parameters(scope, terms, vector, limit + SPARE, mode))
         hits = [_hit(row) for row in cursor.fetchall()]
     if mode is Mode.FUSED and reranking.is_configured():
@@ -112,7 +112,6 @@ def _parameters(
     words_weight, meaning_weight = WEIGHTS[mode]
     return {
         "owner": scope.owner_id,
-        "whole": scope.whole,
         "documents": _literals(scope.documents),
         "collections": _literals(scope.collections),
         "languages": [term.language for term in terms.terms],
@@ -122,7 +121,7 @@ def _parameters(
         "fillers": terms.fillers,
         "chunks": terms.chunks,
         "vector": None if vector is None else vector_literal(vector),
-        "models": model_names(),
+        "models": [] if vector is None or not meaning_weight else model_names(),
         "words_weight": words_weight,
         "meaning_weight": meaning_weight,
         "document_weight": DOCUMENT_WEIGHT if mode is Mode.FUSED else 0.0,
@@ -130,7 +129,7 @@ def _parameters(
         "few_words": FEW_WORDS,
         "small_spread": SMALL_SPREAD,
         "candidates": max(statement.CANDIDATES, limit),
-        "nearest": max(statement.NEAREST, limit),
+        "nearest": max(statement.nearest(terms.chunks), limit),
         "exact_up_to": statement.exact_up_to(terms.beside),
         "effort": statement.effort(terms.beside),
         "limit": limit,

@@ -7,10 +7,12 @@ for a whole chunk, and the cosine of a chunk is that of its best sentence. The u
 both, and fused (fusion.py).
 """
 
+from functools import cache
+
 CANDIDATES = 50
 """Rows that each of the two rankings gives to the fusion, by words,"""
-NEAREST = 100
-"""and by meaning: twice as many, because their order is that of whole chunks, not yet of sentences."""
+NEAREST, LARGE_NEAREST, LARGE_LIBRARY = 60, 100, 10_000
+"""and by meaning: more, because their order is that of whole chunks, not yet of sentences; most in large libraries."""
 EXACT_UP_TO = 3000
 """Chunks in scope up to which meaning is ranked exactly, which takes a microsecond each; above, by the HNSW index."""
 EFFORT, LARGE_EFFORT, LARGE_INDEX = 200, 400, 200_000
@@ -32,6 +34,11 @@ def exact_up_to(beside: float) -> int:
     return max(EXACT_UP_TO, int((VISITED_PER_EXACT * beside) ** 0.5))
 
 
+def nearest(chunks: float) -> int:
+    """How many chunks the ranking by meaning gives to the fusion, in a library of so many."""
+    return LARGE_NEAREST if chunks > LARGE_LIBRARY else NEAREST
+
+
 def effort(beside: float) -> int:
     """How many candidates the index looks at (its ``ef_search``): in a large one the nearest are harder to come to."""
     return LARGE_EFFORT if beside > LARGE_INDEX else EFFORT
@@ -39,22 +46,27 @@ def effort(beside: float) -> int:
 
 _MATCHING = """(SELECT document_id, position, language, tsv FROM documents_chunk
      WHERE owner_id = %(owner)s AND ARRAY[owner_id] @> ARRAY[%(owner)s::bigint] AND {condition}
-       AND document_id <> ALL ((SELECT documents FROM hidden)::uuid[])
-       AND ((SELECT documents FROM scope) IS NULL OR document_id = ANY ((SELECT documents FROM scope)::uuid[]))
+       AND document_id <> ALL ((SELECT documents FROM hidden)::uuid[]) {within}
      LIMIT {most})"""
-_WANTED = _MATCHING.format(condition="tsv @@ %(wanted)s::tsquery", most=MOST_RANKED)
-_FILLERS = _MATCHING.format(
-    condition="tsv @@ %(fillers)s::tsquery AND NOT tsv @@ %(wanted)s::tsquery", most=MOST_FILLERS
-)
-_SEARCH = """
-WITH scope AS MATERIALIZED (
-  SELECT CASE WHEN %(whole)s THEN NULL ELSE ARRAY(
+_WANTED = ("tsv @@ %(wanted)s::tsquery", MOST_RANKED)
+_FILLERS = ("tsv @@ %(fillers)s::tsquery AND NOT tsv @@ %(wanted)s::tsquery", MOST_FILLERS)
+_WITHIN = "AND document_id = ANY ((SELECT documents FROM scope)::uuid[])"
+_SCOPE = """scope AS MATERIALIZED (
+  SELECT ARRAY(
     SELECT unnest(%(documents)s::uuid[])
     UNION
     SELECT m.document_id FROM documents_membership m
     WHERE m.owner_id = %(owner)s AND m.collection_id = ANY (%(collections)s::uuid[])
-  ) END AS documents
+  ) AS documents
 ),
+size AS MATERIALIZED (
+  SELECT sum(d.chunk_count) AS chunks FROM documents_document d
+  WHERE d.owner_id = %(owner)s AND d.id = ANY ((SELECT documents FROM scope)::uuid[])
+),"""
+_WHOLE = """scope AS (SELECT NULL::uuid[] AS documents), size AS (SELECT %(chunks)s AS chunks),"""
+"""Of the whole library, which is the most frequent scope: what the planner need not look at takes it no time."""
+_SEARCH = """
+WITH {scope}
 hidden AS MATERIALIZED (  -- new versions of documents whose old ones answer until these are processed
   SELECT coalesce(array_agg(id), '{}') AS documents, least(coalesce(sum(chunk_count), 0), 1000)::integer AS chunks
   FROM documents_document WHERE owner_id = %(owner)s AND replaces_id IS NOT NULL
@@ -73,13 +85,7 @@ by_words AS MATERIALIZED (
 ),
 models AS MATERIALIZED (
   SELECT id, dimensions FROM documents_embeddingmodel
-  WHERE name = ANY (%(models)s) AND %(vector)s IS NOT NULL AND %(meaning_weight)s > 0
-),
-size AS MATERIALIZED (
-  SELECT CASE WHEN scope.documents IS NULL THEN %(chunks)s
-    ELSE (SELECT sum(d.chunk_count) FROM documents_document d
-          WHERE d.owner_id = %(owner)s AND d.id = ANY (scope.documents)) END AS chunks
-  FROM scope
+  WHERE name = ANY (%(models)s::text[])
 ),
 near AS MATERIALIZED (
   SELECT DISTINCT n.document_id, n.position
@@ -87,14 +93,19 @@ near AS MATERIALIZED (
     scope.documents, %(vector)s, %(nearest)s + hidden.chunks, coalesce(size.chunks, 0) <= %(exact_up_to)s, %(effort)s) n
   WHERE n.document_id <> ALL (hidden.documents)
 ),
-found AS (SELECT document_id, position FROM by_words UNION SELECT document_id, position FROM near),
-scored AS MATERIALIZED (
-  SELECT c.document_id, c.position, c.page, c.start, c.end, c.text, c.headings, c.title, c.language,
-    c.kind, c.page_label, c.table_header, best.start AS sentence_start, best.end AS sentence_end,
-    coalesce((SELECT sum(t.weight * ts_rank(c.tsv, t.query, 1)) FROM term t WHERE t.language = c.language), 0) AS words,
+found AS (
+  SELECT document_id, position, max(score) AS words
+  FROM (SELECT document_id, position, score FROM by_words UNION ALL SELECT document_id, position, NULL FROM near) best
+  GROUP BY document_id, position
+),
+scored AS MATERIALIZED (  -- what is shown of a chunk is read at the end, of those that are left
+  SELECT found.document_id, found.position, best.start AS sentence_start, best.end AS sentence_end,
+    coalesce(found.words, (
+      SELECT sum(t.weight * ts_rank(c.tsv, t.query, 1)) FROM documents_chunk c JOIN term t ON t.language = c.language
+      WHERE c.owner_id = %(owner)s AND c.document_id = found.document_id AND c.position = found.position
+    ), 0) AS words,
     coalesce(best.cosine, 0) AS meaning
-  FROM found JOIN documents_chunk c ON c.owner_id = %(owner)s
-    AND c.document_id = found.document_id AND c.position = found.position
+  FROM found
   LEFT JOIN LATERAL (
     SELECT e.start, e.end, 1 - (e.vector <=> %(vector)s::halfvec) AS cosine FROM documents_embedding e
     WHERE e.owner_id = %(owner)s AND e.document_id = found.document_id AND e.position = found.position
@@ -121,14 +132,28 @@ evidence AS (
       row_number() OVER (PARTITION BY document_id ORDER BY own DESC) AS place
     FROM compared
   ) best WHERE place <= %(document_hits)s GROUP BY document_id
+),
+chosen AS MATERIALIZED (
+  SELECT s.*, (s.own + %(document_weight)s * e.score) / (1 + %(document_weight)s) AS score
+  FROM compared s JOIN evidence e USING (document_id)
+  ORDER BY score DESC, s.meaning DESC, s.document_id, s.position LIMIT %(limit)s
 )
-SELECT s.document_id, d.filename, s.page, s.position, s.start, s.end, s.text, s.headings, s.title, s.language,
-       (s.own + %(document_weight)s * e.score) / (1 + %(document_weight)s) AS score,
-       s.words, s.meaning, s.kind, d.page_kind, s.page_label, s.table_header, s.sentence_start, s.sentence_end
-FROM compared s JOIN evidence e USING (document_id)
+SELECT s.document_id, d.filename, c.page, s.position, c.start, c.end, c.text, c.headings, c.title, c.language,
+       s.score, s.words, s.meaning, c.kind, d.page_kind, c.page_label, c.table_header, s.sentence_start, s.sentence_end
+FROM chosen s
+JOIN documents_chunk c ON c.owner_id = %(owner)s AND c.document_id = s.document_id AND c.position = s.position
 JOIN documents_document d ON d.owner_id = %(owner)s AND d.id = s.document_id
-ORDER BY score DESC, s.meaning DESC, s.document_id, s.position LIMIT %(limit)s
+ORDER BY s.score DESC, s.meaning DESC, s.document_id, s.position
 """
-SEARCH = _SEARCH.replace("{ranked}", _WANTED)
-SEARCH_WITH_FILLERS = _SEARCH.replace("{ranked}", f"{_WANTED} UNION ALL {_FILLERS}")
-"""The same, for the few questions of which a common word may be the only one that is in the library."""
+
+
+@cache
+def search(whole: bool, with_fillers: bool) -> str:
+    """The statement for a scope; ``with_fillers`` for the few questions of which a common word may be the only one that
+    is in the library."""
+    within = "" if whole else _WITHIN
+    matching = [
+        _MATCHING.format(condition=condition, within=within, most=most)
+        for condition, most in ([_WANTED, _FILLERS] if with_fillers else [_WANTED])
+    ]
+    return _SEARCH.replace("{scope}", _WHOLE if whole else _SCOPE).replace("{ranked}", " UNION ALL ".join(matching))

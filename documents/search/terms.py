@@ -17,11 +17,11 @@ SMALL_LIBRARY = 2000
 """Chunks up to which all are ranked that hold any of the terms."""
 ROWS_BY_TERMS = 300
 """Chunks that single terms may bring in, by estimate: the rarest first."""
-ROWS_BY_ONE = 2500
+ROWS_BY_ONE = 1200
 """Chunks that the rarest may bring in when no other single term does; above, only together with another."""
-PAIRED = 5
+PAIRED = 4
 """So many of the next terms bring in the chunks that hold two of them,"""
-ROWS_BY_PAIRS = 800
+ROWS_BY_PAIRS = 400
 """up to this many by estimate: really two or three times as many, for words of one subject stand together."""
 TOGETHER = 2.0
 """How much more often than by chance two words of a question stand in one chunk, at least."""

@@ -17,7 +17,7 @@ from documents.search.sentences import sentence_vectors
 from documents.search.terms import READ, read_terms
 from documents.search_results import result
 from documents.serializers import ResultSerializer
-from documents.vectors import vector_literal
+from documents.vectors import index_name, means_name, register_model, vector_literal
 
 RIVERS = "# Rivers\n\nThe Danube flows through Vienna and Budapest.\n"
 HILLS = "# Hills\n\nThe Matterhorn stands in Switzerland and Italy.\n"
@@ -96,7 +96,7 @@ def test_the_search_statement_reads_one_partition_of_each_table(owner, library):
     with connection.cursor() as cursor:
         terms = read_terms(cursor, owner.pk, "Danube")
     parameters = ranking._parameters(Scope(owner.pk), terms, np.ones(384, dtype=np.float32), 10, Mode.FUSED)
-    plan = plan_of(statement.SEARCH, parameters)
+    plan = plan_of(statement.search(True, False), parameters)
     assert len(partitions(plan, "documents_chunk")) == 1
     assert len(partitions(plan, "documents_embedding")) == 1
 
@@ -303,3 +303,26 @@ def test_the_vectors_of_a_chunks_sentences_are_the_owners_alone(owner, stranger,
     assert all(np.linalg.norm(sentence.vector) == pytest.approx(1, abs=0.01) for sentence in found)
     assert not sentence_vectors(stranger.pk, [chunk])
     assert not sentence_vectors(owner.pk, [])
+
+
+def test_the_exact_way_can_read_an_index_that_holds_the_vectors_of_chunks_alone(owner, many):
+    model = EmbeddingModel.objects.get()
+    vector = vector_literal(np.ones(384, dtype=np.float32))
+    with connection.cursor() as cursor:
+        for way in ("seqscan", "indexscan", "bitmapscan"):  # none of whose pages is known to be visible here
+            cursor.execute(f"SET LOCAL enable_{way} = off")
+    plan = plan_of(
+        f"SELECT e.document_id, e.position FROM documents_embedding e WHERE e.owner_id = {owner.pk} "
+        f"AND e.model_id = {model.id} AND e.part = 0 ORDER BY e.vector <=> '{vector}'::halfvec(384) LIMIT 60",
+        None,
+    )
+    assert "Index Only Scan" in plan
+
+
+def test_vectors_too_long_for_a_b_tree_have_the_graph_alone(owner):
+    model = register_model("wide", 1536)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s), to_regclass(%s)", [index_name(model), means_name(model)])
+        graph, means = cursor.fetchone()
+    assert graph is not None
+    assert means is None

@@ -180,23 +180,23 @@ def _compared(owner: int, size: int) -> tuple[list[float], list[float], tuple[fl
     passages that search by meaning gives with all chunks compared."""
     from documents.search import Mode, Scope, statement
     from documents.search.ranking import rank
-    from documents.search.statement import NEAREST
+    from documents.search.statement import LARGE_NEAREST
     from ragsite.embedding import encoder
 
     exact_ms, index_ms, shares = [], [], []
     for question in _questions()[:EXACT_QUESTIONS]:
         vector = encoder().embed_query(question)
-        exact, milliseconds = _nearest(owner, size, vector, NEAREST, exact=True)
+        exact, milliseconds = _nearest(owner, size, vector, LARGE_NEAREST, exact=True)
         exact_ms.append(milliseconds)
-        _nearest(owner, size, vector, NEAREST, exact=False)
-        found, milliseconds = _nearest(owner, size, vector, NEAREST, exact=False)
+        _nearest(owner, size, vector, LARGE_NEAREST, exact=False)
+        found, milliseconds = _nearest(owner, size, vector, LARGE_NEAREST, exact=False)
         index_ms.append(milliseconds)
         hits = []
         for limit in (0, 10**9):
             with mock.patch.object(statement, "exact_up_to", return_value=limit):
                 hits.append(rank(Scope(owner), question, vector, 10, Mode.MEANING))
         passages = [{(hit.document_id, hit.position) for hit in entry} for entry in hits]
-        common = [len(set(found) & set(exact[:count])) / len(exact[:count]) for count in (10, NEAREST)]
+        common = [len(set(found) & set(exact[:count])) / len(exact[:count]) for count in (10, LARGE_NEAREST)]
         shares.append((*common, len(passages[0] & passages[1]) / len(passages[1])))
     return exact_ms, index_ms, tuple(map(statistics.mean, zip(*shares, strict=True)))  # type: ignore[return-value]
 
