@@ -15,10 +15,10 @@ from ragsite.embedding import encoder
 from ragsite.encoder.client import EncoderRejected, EncoderUnavailable
 from ragsite.sentences import lines, sentences
 
-PASSAGES_READ = 5
-MOST_EMBEDDED = 10
-"""By meaning, only the sentences that are best by all else are judged: 8 do as well as all on `squad`, in a third of
-the time (docs/chat.md)."""
+PASSAGES_READ = 4
+MOST_EMBEDDED = 8
+"""By meaning, only the sentences that are best by all else are judged: embedding them is most of an answer's time. 8 do
+as well as 10 (docs/answers.md)."""
 MEANING_WEIGHT = 6.0
 PASSAGE_WEIGHT = 0.5
 """Weights of 4 to 8 and of 0.5 to 1 are about equal; without the passage's own score the second sentence is worse."""
