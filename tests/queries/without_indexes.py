@@ -25,6 +25,7 @@ INDEXES = {
     "conversation_pinned_idx": "/api/v1/conversations?pinned=true",
     "conversation_archived_idx": "/api/v1/conversations?archived=true",
     "messagebody_words_gin": "/api/v1/conversations?search=turbine+oslo",
+    "messagebody_conversation_idx": "/api/v1/conversations?search=the+turbine",
     "message_conversation_idx": "/api/v1/conversations/{conversation}",
     "chat_citation_message_marker_uniq": "/api/v1/conversations/{conversation}/messages",
     "documents_chunk_pkey": "/api/v1/documents/{document}/chunks",
