@@ -71,6 +71,7 @@ scaling: $(VENV)/requirements-dev.stamp
 # Many people at once on a site of its own, with a stand-in for the model: docs/performance-testing-strategy.md.
 # PROFILE=chat|ingest|browse|mixed|burst|soak|disconnect|slow-model, USERS=100 or USERS=50,100,200 (rising, for the knee),
 # DURATION=60 seconds, RUNS=3 for the spread, CACHE=none,off,on for a column each, MORE="--page 8089 --data var/load-site".
+# SCREENSHOT=level.png is a picture of the service-level page in the middle of a step.
 PROFILE ?= mixed
 RUNS ?= 1
 load: $(VENV)/requirements-dev.stamp

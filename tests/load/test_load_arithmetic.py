@@ -4,9 +4,11 @@ import math
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.load.harness import level
 from tests.load.harness.arithmetic import distribution, middle_and_range, percentile, slope
 from tests.load.harness.files import make_files
 from tests.load.harness.machine import Calibration
@@ -310,3 +312,41 @@ def test_a_knee_beyond_what_was_tried_is_not_measured() -> None:
     steps = [summarise(step([answer(number, 1.5) for number in range(100)], profile="mixed")) for _ in range(2)]
     report = {**report_of(steps[0], {**steps[1], "users": 200}), "profile": "mixed"}
     assert [verdict.told for verdict in verdicts_of(report)] == [UNKNOWN]
+
+
+def told_of(target: str, value: float | None, **changed: Any) -> dict[str, Any]:
+    usual = {"limit": 3.0, "verdict": "met", "statistic": "p95", "measured": 500}
+    return {"target": target, "value": value, **usual, **changed}
+
+
+def test_the_level_that_the_site_tells_is_compared_with_what_its_visitors_measured() -> None:
+    told = [
+        told_of("chat_p95", 2.1),
+        told_of("chat_p99", 2.4),
+        told_of("chat_errors", 0.25, statistic="errors", limit=0.001, verdict="missed"),
+        told_of("processing_p95", None, verdict="no data"),
+        told_of("users", 100.0, limit=1000),
+    ]
+    figures = dict.fromkeys(level.SAME_FIGURES.values()) | {"answer_p95": 2.3, "answer_p99": 3.3}
+    compared = level.side_by_side(told, figures, [True, True, True, False])
+    assert {one["target"]: one["agree"] for one in compared} == {
+        "chat_p95": True,
+        "chat_p99": False,
+        "chat_errors": True,
+    }
+    assert [line.split(":")[-1] for line in level.lines(compared)] == [
+        " they differ",
+        " agree, the site says met",
+        " DIFFER, the site says met",
+        " agree, the site says missed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("site", "visitors", "same"),
+    [(1.70, 1.75, True), (2.95, 3.04, True), (0.01, 0.14, True), (1.0, 1.5, False), (2.0, 3.1, False)],
+)
+def test_values_agree_that_are_near_to_each_other(site: float, visitors: float, same: bool) -> None:
+    assert level.agree(told_of("chat_p95", site), visitors) is same
+    few = level.agree(told_of("chat_p95", site, measured=7), visitors)
+    assert few is ((site < 3.0) == (visitors < 3.0))

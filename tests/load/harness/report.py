@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tests.load.harness.level import lines as lines_of_level
 from tests.load.harness.summary import of_several
 from tests.load.harness.targets import KNEE, Verdict, knee, verdicts
 
 Json = dict[str, Any]
-PARTS = ("site", "web", "worker", "upkeep", "encoder", "sandbox", "postgres", "valkey", "supervisor")
+PARTS = ("site", "web", "worker", "upkeep", "zygote", "encoder", "sandbox", "postgres", "valkey", "supervisor")
 BESIDE = ("generator", "model", "harness")
 ROW = "{:30} {:>7} {:>7} {:>6}  {:>7} {:>7} {:>7} {:>7}  {:>7} {:>7} {:>7} {:>7}"
 
@@ -53,6 +54,7 @@ def _step(step: Json) -> Iterator[str]:
     yield from _work(step)
     yield from _documents(step["documents"])
     yield from _caches(step["caches"])
+    yield from lines_of_level(step["level"])
     yield from _generator(step)
 
 

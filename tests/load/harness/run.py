@@ -12,6 +12,7 @@ from typing import Any
 
 from ragsite.layout import PROJECT_DIR
 from tests.load.harness.files import make_files
+from tests.load.harness.level import picture_later, told_by_site
 from tests.load.harness.machine import calibrate, description
 from tests.load.harness.offered import cache_counters, counted_between
 from tests.load.harness.plan import Plan
@@ -153,7 +154,10 @@ def run_step(wish: Wish, target: Target, model: MockModel, users: int, cache: st
     with Watcher(target.site, lambda: running) as watcher:
         with generating(plan, folder, wish.ramp, wish.seconds, wish.page) as process:
             running["generator"] = process.pid
+            picture = picture_later(target.url, (target.admin or {}).get("cookie", ""), wish.ramp + wish.seconds / 2)
             process.wait(wish.ramp + wish.seconds + 2 * STOP_SECONDS + 120)
+        if picture is not None:
+            picture.join()
         marks = read_marks(plan, folder / "generator.log")
         samples = list(read_samples(Path(plan.samples)))
         accounts = [Account(**account) for account in target.accounts]
@@ -162,6 +166,7 @@ def run_step(wish: Wish, target: Target, model: MockModel, users: int, cache: st
         )
         time.sleep(SETTLE_SECONDS)
     after = _told_by(target)
+    level = told_by_site(target.site, marks.steady_at - wish.ramp) if target.site else []
     return Step(
         profile=wish.profile.name,
         system=target.system,
@@ -180,6 +185,7 @@ def run_step(wish: Wish, target: Target, model: MockModel, users: int, cache: st
         valkey=figures_between(told["valkey"], after["valkey"]) if target.site else None,
         metrics=counted_between(told["metrics"], after["metrics"]),
         disk=figures_between(told["disk"], after["disk"]) if target.site else {},
+        level=level,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.load.harness.arithmetic import distribution, percentile, share_of, slope
+from tests.load.harness.level import side_by_side
 from tests.load.harness.machine import Calibration, busy
 from tests.load.harness.running import Marks
 from tests.load.harness.samples import Sample
@@ -43,6 +44,8 @@ class Step:
     valkey: dict[str, int] | None = None
     metrics: Json | None = None
     disk: dict[str, int] = field(default_factory=dict)
+    level: list[Json] = field(default_factory=list)
+    """What the site's own `manage.py sla` has said of this step."""
 
     @property
     def seconds(self) -> float:
@@ -76,7 +79,9 @@ def summarise(step: Step) -> Json:
         "noise": noise(step),
         "model": {**step.mock, **asdict(step.model)},
     }
-    return {**found, "figures": headline(found)}
+    figures = headline(found)
+    compared = side_by_side(step.level, figures, [sample.went_well for sample in answers])
+    return {**found, "figures": figures, "level": compared}
 
 
 def operations(samples: Iterable[Sample], seconds: float) -> Json:
