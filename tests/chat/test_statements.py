@@ -80,8 +80,16 @@ def test_a_conversation_is_read_with_its_turns_as_the_model_says(owner: User, st
     assert services.conversation_with_turns(stranger.pk, conversation.id) is None
 
 
-def test_an_answer_is_stored_in_one_message_as_it_is_row_by_row(owner: User, library: dict[str, Document]) -> None:
-    stored = []
+def test_an_answer_is_stored_in_one_message_as_it_is_row_by_row(
+    owner: User, library: dict[str, Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, locked, real = [], [], storing._store_locked
+
+    def noted(*given: Any) -> Any:
+        locked.append(given)
+        return real(*given)
+
+    monkeypatch.setattr(storing, "_store_locked", noted)
     for known in (True, False):
         _, answer = asked(services.create_conversation(owner=owner))
         draft = a_draft(answer, library["rhine"])
@@ -92,6 +100,7 @@ def test_an_answer_is_stored_in_one_message_as_it_is_row_by_row(owner: User, lib
         told = {name: value for name, value in shown.items() if name not in (*varying, "conversation")}
         stored.append(([values_of(row, *varying) for row in rows], told))
     assert stored[0] == stored[1]
+    assert len(locked) == 1, "the second one's"
 
 
 def test_every_column_of_a_citation_is_stored(owner: User) -> None:
