@@ -244,7 +244,10 @@ class MessageListView(generics.GenericAPIView[Message]):
                 **named(form.validated_data, "style", "language_model", "fresh"),
                 within=partial(_keep, claim) if claim else None,
             )
-            return respond(request, following.follow_log(asked.answer.log), seat)
+            log = asked.answer.log
+            if accepts_stream(request):
+                return event_stream(following.frames(following.follow_log(log)), seat)
+            return answered(following.last_event(log))
 
     def replay(self, request: Request, row: IdempotencyKey, **_kwargs: Any) -> HttpResponseBase | None:
         """The same question with the same Idempotency-Key again: its answer. One that failed is tried again."""
@@ -278,7 +281,11 @@ def respond(request: Request, batches: following.Batches, seat: Seat) -> HttpRes
     if accepts_stream(request):
         return event_stream(following.frames(batches), seat)
     release_connection()
-    return Response(message_of(following.last_event(batches)), status=status.HTTP_201_CREATED)
+    return answered(following.last_of(batches))
+
+
+def answered(last: Event) -> Response:
+    return Response(message_of(last), status=status.HTTP_201_CREATED)
 
 
 def message_of(last: Event) -> dict[str, Any]:

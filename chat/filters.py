@@ -14,8 +14,8 @@ class ConversationFilter(django_filters.FilterSet):
     pinned = django_filters.BooleanFilter()
     search = django_filters.CharFilter(
         method="by_words",
-        label="All words, in the title or in one message; each may be unfinished. A page may hold fewer than asked for, "
-        "even none, while `next` leads on.",
+        label="All words, in the title or in one message; each may be unfinished. A page may hold fewer than asked "
+        "for, even none, while `next` leads on.",
     )
 
     class Meta:

@@ -162,7 +162,7 @@ def begin(owner_id: int, question: Question) -> RunningAnswer:
 
 def completion(answer: RunningAnswer, model: str, site: str) -> Answered:
     """The whole answer. Raises Problem."""
-    last = last_event(follow_log(answer.log))
+    last = last_event(answer.log)
     if last.name == events.ERROR:
         code = last.data["code"]
         raise Problem(STATUS_OF_FAILURE.get(code, 500), code, last.data["detail"])

@@ -5,7 +5,7 @@ is found by its old vectors where they are comparable (documents.vectors.model_n
 """
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from documents.caching import library_changed
@@ -49,5 +49,6 @@ def _outdated(present: EmbeddingModel | None) -> QuerySet[Document]:
     rows = Document.objects.filter(status=Document.Status.PROCESSED, chunk_count__gt=0).order_by("id")
     if present is None:
         return rows
-    first = Embedding.objects.filter(owner=OuterRef("owner"), document_id=OuterRef("id"), model=present)
-    return rows.filter(~Exists(first))
+    present_ones = Embedding.objects.filter(owner=OuterRef("owner"), document_id=OuterRef("id"), model=present)
+    # not Exists: PostgreSQL may join it, and then asks every owner's partition for each document
+    return rows.alias(vector=Subquery(present_ones.values("position")[:1])).filter(vector=None)

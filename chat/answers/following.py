@@ -89,11 +89,20 @@ def frames(batches: Batches) -> Iterator[bytes]:
         yield b"".join(event.frame for event in batch) or HEARTBEAT
 
 
-def last_event(batches: Iterable[list[Event]]) -> Event:
-    """Wait for the end."""
+def last_event(log: EventLog) -> Event:
+    """Wait for the end of an answer that is produced here."""
+    return _known(log.wait_for_end())
+
+
+def last_of(batches: Iterable[list[Event]]) -> Event:
+    """Wait for the end, wherever it is produced."""
     last: Event | None = None
     for batch in batches:
         last = batch[-1] if batch else last
+    return _known(last)
+
+
+def _known(last: Event | None) -> Event:
     if last is None:
         raise LookupError("An answer ended without an event.")
     return last

@@ -13,7 +13,8 @@ class EventLog:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed, self._ending = threading.Condition(lock), threading.Condition(lock)
         self._ended = False
 
     @property
@@ -34,14 +35,19 @@ class EventLog:
         """Add events that follow on those that are here."""
         with self._changed:
             self._events.extend(events)
-            self._ended = self._ended or any(event.is_last for event in events)
             self._changed.notify_all()
+            if any(event.is_last for event in events):
+                self._end()
 
     def end(self) -> None:
         """Let readers go on, although no last event has come."""
         with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._changed.notify_all()
+        self._ending.notify_all()
 
     def after(self, number: int) -> list[Event]:
         return self._events[number:]
@@ -56,6 +62,13 @@ class EventLog:
                     break
                 self._changed.wait(remaining)
             return self._events[number:]
+
+    def wait_for_end(self) -> Event | None:
+        """The last event, when the log has ended; None of an empty one. Nothing wakes who waits before."""
+        with self._ending:
+            while not self._ended:
+                self._ending.wait()
+            return self._events[-1] if self._events else None
 
     def __len__(self) -> int:
         return len(self._events)

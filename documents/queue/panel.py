@@ -52,9 +52,9 @@ def queue_panel(request: HttpRequest) -> dict[str, Any]:
 
 def _listed(queue: Queue) -> list[Document]:
     rows = Document.objects.defer("title").select_related("owner")
-    waiting = rows.filter(status__in=Document.IN_WORK).order_by("due_at")[:LISTED] if queue.open else []
-    failed = rows.failed().order_by("-id")[:LISTED] if queue.failed else []
-    return [*waiting, *failed]
+    waiting = list(rows.filter(status__in=Document.IN_WORK).order_by("due_at")[:LISTED]) if queue.open else []
+    failed = list(rows.failed().order_by("-id")[:LISTED]) if queue.failed else []
+    return waiting + failed
 
 
 def _found(asked: str) -> Document | None:
