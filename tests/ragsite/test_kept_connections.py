@@ -26,7 +26,6 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadPoolExecutor]:
         moment.disconnect(dispatch_uid="ragsite.backends.kept")
 
 
-@app.task(name="tests.asked", shared=False)
 def asked(statement: str = "SELECT pg_backend_pid()") -> Any:
     with connection.cursor() as cursor:
         cursor.execute(statement)
@@ -34,7 +33,12 @@ def asked(statement: str = "SELECT pg_backend_pid()") -> Any:
 
 
 def _task(*arguments: str) -> Any:
-    return asked.apply(arguments, throw=True).result
+    """What the task gives; no other test sees it among the site's."""
+    task = app.task(asked, name="tests.asked", shared=False, lazy=False)
+    try:
+        return task.apply(arguments, throw=True).result
+    finally:
+        app.tasks.unregister(task)
 
 
 def test_the_next_task_of_a_thread_has_the_same_connection(worker: ThreadPoolExecutor) -> None:

@@ -82,6 +82,7 @@ def test_a_question_to_a_zygote_that_died_is_not_answered_by_the_next() -> None:
     assert "written by it: b''" in lines
 
 
+@pytest.mark.slow
 def test_a_zygote_that_does_not_answer_is_told_and_asked_again() -> None:
     lines = supervise(
         "from ragsite.supervisor import forked\n"

@@ -52,7 +52,7 @@ def _told(tell: object) -> set[str]:
 
 def test_what_else_tells_changes_tells_of_all_that_an_owner_has() -> None:
     """Vectors are seen by searches, which go by CORPUS, and all of the chat goes by CONVERSATIONS."""
-    calls = re.compile(r"(?<![\w_])chang(?:ed|ing)\(([A-Z_]+)\(")
+    calls = re.compile(r"(?<![\w_])chang(?:ed|ing)(?:_at_once)?\(([A-Z_]+)\(")
     rooms = [PROJECT_DIR / room for room in ("documents", "processing", "chat", "ragsite")]
     found = {
         (path.relative_to(PROJECT_DIR), told)
