@@ -52,7 +52,7 @@ def database_from_url(url: str, pool_size: int) -> dict[str, Any]:
         settings["ENGINE"] = "ragsite.backends.pooled"
         settings["POOL_OPTIONS"] = {
             # Those of a peak are kept too: with new ones at each tenth answer, which plan all anew, one took 2 ms more.
-            "POOL_SIZE": pool_size + pool_size // 2,
+            "POOL_SIZE": pool_size + pool_size // 4,
             "MAX_OVERFLOW": 0,
             "RECYCLE": 1800,
             "PRE_PING": True,
