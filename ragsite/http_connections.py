@@ -108,7 +108,7 @@ class Response:
         except TimeoutError as error:
             raise TooSlow("nothing came in time") from error
         except OSError as error:
-            raise Broken(str(error)) from error
+            raise self._cut(str(error)) from error
         if not data:
             self._end()
             return
@@ -121,8 +121,11 @@ class Response:
     def _end(self) -> None:
         """The connection ended: where nothing told the body's length, so did the body."""
         if not self._has_head or {"content-length", "transfer-encoding"} & self.headers.keys():
-            raise NothingCame("it closed the connection") if not self._received else Broken("it broke off")
+            raise self._cut("it closed the connection")
         self._is_complete = True
+
+    def _cut(self, how: str) -> Broken:
+        return Broken(how) if self._received else NothingCame(how)
 
     # --- What the parser calls ----------------------------------------------------------------------------------------
     def on_header(self, name: bytes, value: bytes) -> None:

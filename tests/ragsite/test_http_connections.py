@@ -18,6 +18,7 @@ from ragsite.http_connections import (
     TooSlow,
     Unreachable,
     origin_and_target,
+    receive,
 )
 
 PATIENCE = Patience(connect=5, read=5)
@@ -93,6 +94,24 @@ def test_a_request_is_sent_again_where_the_kept_connection_was_closed() -> None:
         connections = Connections(server.origin)
         assert [ask(connections)[1] for _ in range(2)] == [b"ok", b"ok"]
         assert server.connections == 2
+
+
+def test_a_request_is_sent_again_where_the_kept_connection_is_reset() -> None:
+    """Closed with unread data: the server's kernel answers with a reset instead of an end."""
+
+    def reset_once(connection: socket.socket, seconds: float) -> bytes:
+        if not resets:
+            resets.append(connection)
+            raise ConnectionResetError(104, "Connection reset by peer")
+        return receive(connection, seconds)
+
+    resets: list[socket.socket] = []
+    with serving(OK, OK) as server:
+        connections = Connections(server.origin)
+        ask(connections)
+        with connections.exchange("POST", "/", {}, b"", PATIENCE, reset_once) as response:
+            assert response.read() == b"ok"
+    assert len(resets) == 1
 
 
 def test_a_connection_whose_answer_was_not_read_to_its_end_is_not_used_again() -> None:
