@@ -1,6 +1,7 @@
 """Valkey stopped, frozen, slow or full: values are computed, and nothing from before a change is read after it."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -63,7 +64,8 @@ def test_who_is_not_cut_off_does_not_read_what_one_who_is_has_changed(number, ow
 
 def test_only_the_first_change_of_an_outage_waits(number, own_valkey, monkeypatch):
     waited = []
-    monkeypatch.setattr("ragsite.caching.epoch.time.sleep", waited.append)
+    clock = SimpleNamespace(sleep=waited.append, monotonic=time.monotonic, time=time.time)
+    monkeypatch.setattr("ragsite.caching.epoch.time", clock)  # its own: other threads of this process sleep too
     own_valkey.stop()
     for value in (2, 3, 4):
         with changing(number.thing):
