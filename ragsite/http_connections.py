@@ -232,10 +232,7 @@ class Connections:
     def _connect(self, seconds: float) -> socket.socket:
         try:
             if self._unix:
-                connection = socket.socket(socket.AF_UNIX)
-                connection.settimeout(seconds)
-                connection.connect(str(self._unix))
-                return connection
+                return _connected(self._unix, seconds)
             return self._connect_tcp(seconds)
         except TimeoutError as error:
             raise Unreachable("it does not take the connection in time") from error
@@ -259,6 +256,17 @@ class Connections:
         if not all(_VISIBLE.fullmatch(line) for line in lines):
             raise InvalidRequest("a header or the address holds characters that HTTP does not allow")
         return "\r\n".join([*lines, "\r\n"]).encode("latin-1") + body
+
+
+def _connected(path: Path, seconds: float) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(seconds)
+        connection.connect(str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 _UNTOUCHED = "/?&=%:@!$'()*+,;~-._"

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from mmap import ACCESS_READ, mmap
 from tempfile import TemporaryFile
@@ -69,8 +70,10 @@ def _classifier() -> Callable[[str], tuple[str, float]]:
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
     identifier.set_languages(sorted(DETECTED))
     chances, moves = identifier.nb_ptc, identifier.tk_nextmove
-    identifier.nb_ptc = np.frombuffer(_mapped(chances.tobytes()), chances.dtype).reshape(chances.shape)
-    identifier.tk_nextmove = memoryview(_mapped(moves)).cast("B").cast(moves.typecode)
+    with suppress(OSError):  # no room, or no folder for it: they stay in memory
+        mapped = _mapped(chances.tobytes()), _mapped(moves)
+        identifier.nb_ptc = np.frombuffer(mapped[0], chances.dtype).reshape(chances.shape)
+        identifier.tk_nextmove = memoryview(mapped[1]).cast("B").cast(moves.typecode)
     # It keeps the table of all its languages beside that of ours, to be told others: 28 MB that nobody asks for.
     identifier._full_model = (identifier.nb_ptc, identifier.nb_pc, identifier.nb_classes)
     return identifier.classify

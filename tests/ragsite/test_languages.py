@@ -1,10 +1,12 @@
 """The language of a text, and the words of scripts without spaces."""
 
+import errno
 import subprocess
 import sys
 
 import pytest
 
+from ragsite import languages
 from ragsite.languages import DETECTED, STEMMERS, detect, index_words
 from ragsite.layout import PROJECT_DIR
 
@@ -74,3 +76,14 @@ def test_threads_that_ask_first_all_get_an_answer() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT_DIR, check=False)
     assert told.stdout.strip() == "{'en'}", told.stderr
+
+
+def test_without_room_for_files_the_tables_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(languages, "TemporaryFile", no_room)
+    classify = languages._classifier.__wrapped__()
+
+    assert classify("Where is the contract that we signed?")[0] == "en"
+    assert classify("Wo ist der Vertrag, den wir unterschrieben haben?")[0] == "de"
