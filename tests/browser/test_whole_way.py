@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fpdf import FPDF
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PHONE, Site
 
@@ -257,6 +257,22 @@ def test_a_question_is_asked_to_chosen_documents_alone(site: Site, visit) -> Non
     ask(page, "When does the ferry sail?")
     expect(page.locator(".answer.complete .citation strong")).to_have_text(["note-3.txt"])
     expect(page.locator(".composer .chip", has_text="note-3.txt")).to_be_visible()
+
+
+def test_what_is_ticked_while_a_search_is_on_its_way_stays_ticked(site: Site, visit) -> None:
+    page = visit()
+    page.goto(site.url)
+    page.locator(".scope-chip").click()
+    held: list[Route] = []
+    search = re.compile("scope.*find=note-5")
+    page.route(search, lambda route: held.append(route), times=1)
+    with page.expect_request(search):
+        page.locator("#scope-find").fill("note-5")
+    page.get_by_role("dialog").get_by_label("note-4.txt").check()
+    with page.expect_response(re.compile("find=note-5&documents=")):
+        held[0].continue_()
+    expect(page.locator("#scope-documents .check")).to_have_text(["note-4.txt", "note-5.txt"])
+    expect(page.get_by_role("dialog").get_by_label("note-4.txt")).to_be_checked()
 
 
 def test_conversations_are_found_renamed_pinned_and_deleted(site: Site, visit) -> None:

@@ -52,6 +52,21 @@ document.addEventListener("htmx:afterSwap", (event) => {
   (dialog.querySelector("[autofocus]") ?? dialog.querySelector("input:not([type=hidden]), button"))?.focus();
 });
 
+// A search among things to tick keeps the ticked ones. What is ticked while its answer is on the way was not asked for
+// with it: that answer is dropped, and the search made again.
+function ticked(list) {
+  return Array.from(list.querySelectorAll("input:checked"), (box) => box.value).join();
+}
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.elt.id === "scope-find") event.detail.requestConfig.ticked = ticked(event.detail.target);
+});
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const asked = event.detail.requestConfig.ticked;
+  if (asked === undefined || asked === ticked(event.detail.target)) return;
+  event.detail.shouldSwap = false;
+  htmx.trigger(event.detail.requestConfig.elt, "ticked");
+});
+
 // A session that ended, or a server that is away: say so instead of doing nothing. What asks again by itself is quiet.
 document.addEventListener("htmx:responseError", (event) => {
   if (event.detail.target?.id === "poll") return;
