@@ -22,7 +22,7 @@ worker_connections = threads + 64  # near the threads: a full process leaves wha
 preload_app = True  # imported once, shared by the workers' memory
 graceful_timeout = int(drain_seconds() + grace_seconds()) + 5  # ragsite.stopping; 5 to put away what is left
 timeout = 120  # of the worker's main thread; a request's thread may take longer
-keepalive = 15
+keepalive = 75  # longer than proxies keep an idle connection (60): a request never meets one that is being closed
 control_socket_disable = True  # it would be made in the home folder
 loglevel = "warning"
 
