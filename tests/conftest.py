@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.core.files.base import ContentFile
+from django.core.management.commands import flush
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.test import Client
 from rest_framework.test import APIClient
@@ -22,6 +23,7 @@ from tests.fakes import FakeEncoder
 pytest_plugins = ["tests.services"]
 
 PASSWORD = "correct horse battery"
+OF_MIGRATIONS = {"django_content_type", "auth_permission"}
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -31,12 +33,14 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick_flush() -> None:
-    """The tables are emptied by DELETE: TRUNCATE makes new files for each partition and index, 50 times as slow."""
+    """The tables are emptied by DELETE: TRUNCATE makes new files for each partition and index, 50 times as slow. What
+    the migrations have said of the models stays: to write it anew took nine tenths of what is left."""
 
     def sql_flush(self: DatabaseOperations, style: object, tables: list[str], **_options: bool) -> list[str]:
-        return [f"DELETE FROM {self.quote_name(table)}" for table in tables]
+        return [f"DELETE FROM {self.quote_name(table)}" for table in tables if table not in OF_MIGRATIONS]
 
     DatabaseOperations.sql_flush = sql_flush  # type: ignore[method-assign,assignment]
+    flush.emit_post_migrate_signal = lambda *_args, **_options: None  # type: ignore[assignment]
 
 
 @pytest.fixture(autouse=True)
