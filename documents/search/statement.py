@@ -145,6 +145,14 @@ JOIN documents_chunk c ON c.owner_id = %(owner)s AND c.document_id = s.document_
 JOIN documents_document d ON d.owner_id = %(owner)s AND d.id = s.document_id
 ORDER BY s.score DESC, s.meaning DESC, s.document_id, s.position
 """
+WITH_KEPT_PLAN = f"""
+SELECT * FROM documents_search(
+  %(owner)s, %(languages)s::text[], %(queries)s::text[], %(weights)s::float[], %(wanted)s::tsquery, %(vector)s::text,
+  %(models)s::text[], %(nearest)s, %(chunks)s <= %(exact_up_to)s, %(effort)s, %(candidates)s, %(words_weight)s,
+  %(meaning_weight)s, %(few_words)s, %(small_spread)s, %(document_weight)s, %(document_hits)s, %(limit)s, {MOST_RANKED})
+"""  # noqa: S608
+"""The same for a whole library without fillers, by a function whose plan a session keeps: planning takes a third of a
+search. Not for large libraries, where that is little, and the words that are asked for decide what is the best plan."""
 
 
 @cache

@@ -14,7 +14,7 @@ from documents.search import Mode, Scope, highlights, ranking, search, statement
 from documents.search.neighbours import MOST_JOINED, joined
 from documents.search.sample import COUNTS
 from documents.search.sentences import sentence_vectors
-from documents.search.terms import READ, read_terms
+from documents.search.terms import READ, QuestionTerms, read_terms
 from documents.search_results import result
 from documents.serializers import ResultSerializer
 from documents.vectors import index_name, means_name, register_model, vector_literal
@@ -326,3 +326,21 @@ def test_vectors_too_long_for_a_b_tree_have_the_graph_alone(owner):
         graph, means = cursor.fetchone()
     assert graph is not None
     assert means is None
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_the_kept_plan_gives_what_the_statement_gives(owner, library, processed, monkeypatch, mode):
+    processed(owner, JAPANESE, "nihon.md")
+    vector = None if mode is Mode.WORDS else np.linspace(1, 2, 384, dtype=np.float32)
+    scope, asked = Scope(owner.pk), ("Danube in Vienna", "富士山", "nobody said this", "")
+    kept = [ranking.rank(scope, query, vector, 10, mode) for query in asked]
+    monkeypatch.setattr(ranking, "is_sharded", lambda: True)
+    assert [ranking.rank(scope, query, vector, 10, mode) for query in asked] == kept
+    assert kept[0]
+
+
+def test_a_large_library_is_searched_by_a_plan_of_its_own(owner, library, monkeypatch):
+    small, large = (QuestionTerms(chunks, chunks) for chunks in (10, statement.LARGE_LIBRARY + 1))
+    assert ranking._statement(Scope(owner.pk), small) == statement.WITH_KEPT_PLAN
+    assert ranking._statement(Scope(owner.pk), large) == statement.search(True, False)
+    assert ranking._statement(Scope(owner.pk, documents=()), small) == statement.search(False, False)
