@@ -9,6 +9,7 @@ So it does not matter who is cut off from whom: whoever reads a value has seen t
 import logging
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass
 
 import psycopg2
@@ -90,14 +91,15 @@ def suspend() -> None:
 
 
 def _execute(statement: str) -> None:
-    """On a connection of its own, so that no transaction of the caller's holds the row."""
-    own = psycopg2.connect(**connection.get_connection_params())
-    try:
+    """On a connection of its own, so that no transaction of the caller's holds the row. Raises Django's errors.
+
+    The driver's would pass by `transaction.atomic`, which is at its commit: a server that takes no new connections, as
+    PostgreSQL while it waits for the old ones to end, was a fault of the site then.
+    """
+    with connection.wrap_database_errors, closing(psycopg2.connect(**connection.get_connection_params())) as own:
         own.autocommit = True
         with own.cursor() as cursor:
             cursor.execute(statement)
-    finally:
-        own.close()
 
 
 def forget() -> None:

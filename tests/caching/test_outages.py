@@ -74,6 +74,21 @@ def test_only_the_first_change_of_an_outage_waits(number, own_valkey, monkeypatc
     assert read(number) == 4
 
 
+def test_a_change_that_neither_valkey_nor_the_database_can_be_told_of_is_not_made_and_asked_for_again(
+    owner, api, transactional_db, monkeypatch
+):
+    """PostgreSQL that is told to stop serves those who are connected, and refuses who comes."""
+    refused = connection.get_connection_params() | {"host": "127.0.0.1", "port": 1}
+    with monkeypatch.context() as outage:
+        outage.setattr(protocol, "bar", cut_off)
+        outage.setattr(connection, "get_connection_params", lambda: refused)
+        answer = api(owner).post("/api/v1/collections", {"name": "Bridges"}, format="json")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "3"), answer.content
+    assert answer.json()["code"] == "database_unavailable"
+    again = api(owner).post("/api/v1/collections", {"name": "Bridges"}, format="json")
+    assert again.status_code == 201  # nothing of the first one was stored, and its connection is none the worse
+
+
 @pytest.mark.parametrize("fault", ["stop", "freeze"])
 def test_a_server_that_is_gone_is_left_alone_and_found_again(number, own_valkey, circuit, fault):
     getattr(own_valkey, fault)()
