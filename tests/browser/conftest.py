@@ -1,8 +1,10 @@
 """A real Chromium before the real site: `manage.py up` with its own data folder."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,17 +13,19 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 
 from ragsite.layout import Layout
 from tests.instance import Instance
-from tests.load.mock_model import Times, running_mock
+from tests.load.mock_model import Server, Times, running_mock
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run"]
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 PATIENCE = 20_000
-SLOWLY = Times(first=100, delay=40, tokens=110, beat=10)
-"""An answer of more than four seconds: time to reload, to look, and to stop it."""
+SLOWLY = Times(first=100, delay=100, tokens=600, beat=10)
+"""An answer of a minute: time to reload, to look, and to stop it, or to tell the model to hurry."""
+ABORTED = ("htmx:afterRequest, ", "htmx:sendAbort, ")
+"""What htmx calls an error when a search is replaced by the next one, which is how the pages want it."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def data_folder(built_model: None, layout: Layout) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="ragsite-") as parent:
         data = Path(parent) / "var"
@@ -35,13 +39,14 @@ class Site:
     """The running site's address; it changes when the site is started anew with other settings."""
 
     instance: Instance
+    model: Server | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.instance.port}"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def site(data_folder: Path) -> Iterator[Site]:
     """The site without a language model: it answers by quoting."""
     made = Site(Instance(data_folder))
@@ -52,19 +57,20 @@ def site(data_folder: Path) -> Iterator[Site]:
         made.instance.end()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def site_with_model(site: Site, data_folder: Path) -> Iterator[Site]:
     """The same site started again with a slow language model: tests with this fixture come last."""
     site.instance.end()
     with running_mock(SLOWLY) as model:
         site.instance = Instance(data_folder, LLM_BASE_URL=f"http://127.0.0.1:{model.port}/v1", LLM_MODEL="mock")
+        site.model = model
         site.instance.wait_until_ready()
         yield site
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """Closed with the module: as long as Playwright runs, Django takes every thread for an asynchronous one."""
+    """Closed after these tests: as long as Playwright runs, Django takes every thread for an asynchronous one."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here: apt-get install chromium")
     expect.set_options(timeout=PATIENCE)
@@ -95,6 +101,8 @@ class Visits:
         return page
 
     def _note(self, message: ConsoleMessage, expected: str) -> None:
+        if message.text.startswith(ABORTED):
+            return
         if message.type == "error" and not (expected and expected in message.text):
             self.errors.append(f"{message.text} {message.location}")
 
@@ -107,3 +115,11 @@ def visit(chromium: Browser, data_folder: Path) -> Iterator[Callable[..., Page]]
     for context in visits.contexts:
         context.close()
     assert visits.errors == []
+
+
+@contextmanager
+def answered(page: Page, address: str) -> Iterator[None]:
+    """Goes on when what was asked for stands in the page: what is opened before that would be swapped away."""
+    with page.expect_response(re.compile(address)):
+        yield
+    expect(page.locator(".htmx-request")).to_have_count(0)

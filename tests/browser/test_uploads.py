@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import secrets
 import zipfile
 
 import pytest
+from fpdf import FPDF
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Site
@@ -13,14 +15,19 @@ from tests.browser.test_whole_way import PASSWORD
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
 MB = 1 << 20
 SIZE = 20 * MB
+NOTES = """
+  window.notes = [];
+  new MutationObserver(() => window.notes.push(document.querySelector(".upload-note")?.textContent ?? ""))
+    .observe(document.getElementById("upload-list"), { childList: true, subtree: true });
+"""
+"""Remembers what is told of an upload, however short a time it is shown."""
 
 
 @pytest.fixture
 def library(site: Site, visit) -> Page:
     page = visit(signed_in=False, expected="Failed to load resource")
     page.goto(f"{site.url}/accounts/signup/")
-    name = f"carrier{len(page.context.browser.contexts)}-{id(page)}"
-    page.get_by_label("Username").fill(name)
+    page.get_by_label("Username").fill(f"carrier-{secrets.token_hex(4)}")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password (again)").fill(PASSWORD)
     page.get_by_role("button", name="Sign up").click()
@@ -28,15 +35,16 @@ def library(site: Site, visit) -> Page:
     return page
 
 
-def text(seed: int) -> bytes:
-    line = hashlib.sha256(bytes([seed])).hexdigest().encode() + b" water is wet\n"
-    return (line * (SIZE // len(line) + 1))[:SIZE]
-
-
 @pytest.fixture
 def large(tmp_path):
-    path = tmp_path / "large.txt"
-    path.write_bytes(text(1))
+    """One page with a large attachment: in text of this size, embedding it would take all that tests have of a core."""
+    made = FPDF()
+    made.add_page()
+    made.set_font("Helvetica")
+    made.cell(text="Water is wet.")
+    made.embed_file(basename="padding.bin", bytes=secrets.token_bytes(SIZE), compress=False)
+    path = tmp_path / "large.pdf"
+    path.write_bytes(bytes(made.output()))
     return path
 
 
@@ -59,10 +67,10 @@ def test_a_large_file_goes_in_parts_is_paused_and_survives_a_line_that_fails(lib
     library.route(
         "**/api/v1/uploads/*", lambda route: flaky(route) if route.request.method == "PATCH" else route.continue_()
     )
+    library.evaluate(NOTES)
     library.locator("input[type=file]:not([webkitdirectory])").set_input_files(large)
-    row = library.locator(".upload-row")
-    expect(row.locator(".upload-note")).to_contain_text("again in")
-    expect(library.locator("#documents").get_by_role("link", name="large.txt")).to_be_visible(timeout=60_000)
+    library.wait_for_function("() => window.notes.some((note) => note.includes('again in'))")
+    expect(library.locator("#documents").get_by_role("link", name="large.pdf")).to_be_visible(timeout=60_000)
     assert parts == [0, 8 * MB, 8 * MB, 16 * MB]
     assert stored(library, large.read_bytes())
     assert library.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('ragsite-upload'))") == []
@@ -89,7 +97,7 @@ def test_a_paused_upload_goes_on_also_after_the_page_was_loaded_anew(library, la
         lambda request: offsets.append(request.headers.get("upload-offset")) if request.method == "PATCH" else None,
     )
     library.locator("input[type=file]:not([webkitdirectory])").set_input_files(large)
-    expect(library.locator("#documents").get_by_role("link", name="large.txt")).to_be_visible(timeout=60_000)
+    expect(library.locator("#documents").get_by_role("link", name="large.pdf")).to_be_visible(timeout=60_000)
     assert "0" not in offsets
     assert stored(library, large.read_bytes())
 

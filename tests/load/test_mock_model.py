@@ -2,10 +2,12 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+from tests.instance import until
 from tests.load.mock_cost import measure
 from tests.load.mock_model import Server, Times, running_mock
 from tests.load.mock_process import running_mock_process
@@ -31,6 +33,14 @@ def test_an_answer_has_the_tokens_and_takes_the_time_that_were_set() -> None:
     assert response.text.endswith("data: [DONE]\n\n")
     assert len(text_of(response).split()) == 20
     assert '"completion_tokens": 20' in response.text
+
+
+def test_an_answer_that_is_told_to_hurry_ends_with_its_next_token() -> None:
+    with running_mock(Times(first=10, delay=200, tokens=1000, beat=5)) as server, ThreadPoolExecutor() as pool:
+        answer = pool.submit(post, server)
+        assert until(lambda: server.stats.open)
+        server.hurry()
+        assert len(text_of(answer.result(60)).split()) == 1000
 
 
 def test_a_connection_serves_several_questions() -> None:

@@ -3,16 +3,16 @@ import { takeUploads } from "./upload.js";
 
 const documents = document.getElementById("documents");
 let pending = null;
+let ticked = new Set();
 
-/** Show the list anew, once for all uploads of a moment; ticks survive. */
+/** Show the list anew, once for all uploads of a moment. */
 function refresh() {
   clearTimeout(pending);
-  pending = setTimeout(async () => {
-    const ticked = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
-    await htmx.ajax("GET", location.pathname + location.search, { target: "#documents" });
-    for (const box of boxes()) box.checked = ticked.has(box.value);
-    showTicks();
-  }, 250);
+  pending = setTimeout(() => htmx.ajax("GET", shownList(), { target: "#documents" }), 250);
+}
+
+function shownList() {
+  return location.pathname + location.search;
 }
 
 function boxes() {
@@ -36,7 +36,21 @@ documents.addEventListener("change", (event) => {
   if (event.target.id === "tick-all") for (const box of boxes()) box.checked = event.target.checked;
   showTicks();
 });
-document.addEventListener("htmx:afterSwap", (event) => event.detail.target === documents && showTicks());
+// What is ticked at the moment in which a list comes stays ticked. One that was asked for before the search was changed
+// is dropped, and made again.
+documents.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.target !== documents) return;
+  ticked = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
+  const { elt, path } = event.detail.requestConfig;
+  if (elt !== document.body || path === shownList()) return;
+  event.detail.shouldSwap = false;
+  refresh();
+});
+documents.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target !== documents) return;
+  for (const box of boxes()) box.checked ||= ticked.has(box.value);
+  showTicks();
+});
 addEventListener("pageshow", showTicks);
 document.addEventListener("replaced", refresh); // a new version took the place of one that is shown
 takeUploads(refresh);

@@ -52,6 +52,15 @@ document.addEventListener("htmx:afterSwap", (event) => {
   (dialog.querySelector("[autofocus]") ?? dialog.querySelector("input:not([type=hidden]), button"))?.focus();
 });
 
+// What was clicked last opens: an earlier form that comes later would replace it while it is filled in.
+let wanted = null;
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.target.id === "dialog-content") wanted = event.detail.xhr;
+});
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.target.id === "dialog-content" && event.detail.xhr !== wanted) event.detail.shouldSwap = false;
+});
+
 // A search among things to tick keeps the ticked ones. What is ticked while its answer is on the way was not asked for
 // with it: that answer is dropped, and the search made again.
 function ticked(list) {

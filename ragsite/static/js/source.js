@@ -17,7 +17,8 @@ export function openSource(link, from) {
   pane.hidden = false;
   cover(small.matches);
   history.replaceState(history.state, "", `#${link.closest("li").id}`);
-  htmx.ajax("GET", link.dataset.source, { target: content, swap: "innerHTML" }).then(shown);
+  // Its own source: what is opened after it takes its place at once (hx-sync), and is not queued behind it.
+  htmx.ajax("GET", link.dataset.source, { source: content, target: content, swap: "innerHTML" }).then(shown, () => {});
 }
 
 function shown() {
