@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
@@ -63,26 +64,39 @@ class Zygote:
         asked = {"argv": program.argv, "environment": dict(program.environment), "orphan_signal": program.orphan_signal}
         socket.send_fds(self._ours, [json.dumps({"to": to, **asked}).encode()], [output])
         pid = self._answer()
+        if pid is None:
+            os.kill(
+                to, signal.SIGKILL
+            )  # the next one answers; this one might fork at last what nobody waits for any more
+            raise CannotStart("its zygote does not answer")
         if not pid:
             raise CannotStart("its zygote could not fork")
         return pid
 
     def _listen(self) -> None:
-        """Note whether a zygote has become ready."""
+        """Note whether a zygote has become ready, and end what was forked too late to be waited for."""
         self._ours.setblocking(False)
         while True:
             try:
                 message = self._ours.recv(LONGEST_MESSAGE)
             except BlockingIOError:
                 return
-            self._ready = json.loads(message).get("ready", self._ready)
+            told = json.loads(message)
+            self._ready = told.get("ready", self._ready)
+            if late := told.get("forked"):
+                _end(late)
 
-    def _answer(self) -> int:
+    def _answer(self) -> int | None:
         self._ours.settimeout(ANSWER_SECONDS)
         try:
             return int(json.loads(self._ours.recv(LONGEST_MESSAGE)).get("forked", 0))
         except TimeoutError:
-            return 0
+            return None
+
+
+def _end(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 @dataclass(frozen=True)

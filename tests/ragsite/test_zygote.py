@@ -83,17 +83,31 @@ def test_a_question_to_a_zygote_that_died_is_not_answered_by_the_next() -> None:
 
 
 @pytest.mark.slow
-def test_a_zygote_that_does_not_answer_is_told_and_asked_again() -> None:
+def test_a_zygote_that_does_not_answer_is_ended_and_its_next_one_asked() -> None:
     lines = supervise(
         "from ragsite.supervisor import forked\n"
         "forked.ANSWER_SECONDS = 0.05\n"
-        "os.kill(zygote.pid, signal.SIGSTOP)\n"
+        "first = zygote.pid\n"
+        "os.kill(first, signal.SIGSTOP)\n"
         "b.signal(signal.SIGKILL)\n"
         "until(lambda: b.failures == 2)\n"
-        "os.kill(zygote.pid, signal.SIGKILL)\n"
+        "forked.ANSWER_SECONDS = 10\n"
         "until(lambda: b.is_running)\n"
+        "print('by another', zygote.pid != first, flush=True)\n"
     )
-    assert "b cannot be started (its zygote could not fork), trying again in 2 s" in lines
+    assert "b cannot be started (its zygote does not answer), trying again in 2 s" in lines
+    assert "zygote died (signal 9)" in lines
+    assert "by another True" in lines
+
+
+def test_what_a_zygote_forks_too_late_is_ended() -> None:
+    code = (
+        "child = subprocess.Popen(['sleep', '60'])\n"
+        "line._its.send(json.dumps({'forked': child.pid}).encode())\n"
+        "line._listen()\n"
+        "print('ended by', child.wait(), flush=True)\n"
+    )
+    assert "ended by -9" in supervise("import json, subprocess\n" + code)
 
 
 def test_there_is_no_thread_and_no_connection_when_it_forks() -> None:
