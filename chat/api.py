@@ -40,6 +40,7 @@ from documents.scopes import NotInLibrary, owned_scope
 from documents.search import Scope
 from ragsite.accounts.callers import caller
 from ragsite.accounts.models import IdempotencyKey
+from ragsite.api.forms import validated
 from ragsite.api.idempotency import idempotent
 from ragsite.api.pagination import KeysetPagination
 from ragsite.api.problems import Problem
@@ -135,11 +136,10 @@ class ConversationListView(generics.ListAPIView[Conversation]):
     )
     def post(self, request: Request) -> Response:
         """Begin a conversation, about the whole library or a part of it."""
-        form = NewConversationSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        scope = given_scope(request, form.validated_data)
+        given = validated(NewConversationSerializer, request.data)
+        scope = given_scope(request, given)
         conversation = services.create_conversation(
-            owner=caller(request), scope=scope, **named(form.validated_data, "title", "language_model", "style")
+            owner=caller(request), scope=scope, **named(given, "title", "language_model", "style")
         )
         return Response(shown(request, conversation), status=status.HTTP_201_CREATED)
 
@@ -231,17 +231,16 @@ class MessageListView(generics.GenericAPIView[Message]):
         if found is None:
             raise Http404
         conversation, history = found
-        form = NewMessageSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        scope = given_scope(request, form.validated_data)
+        given = validated(NewMessageSerializer, request.data)
+        scope = given_scope(request, given)
         claim = request.idempotency  # type: ignore[attr-defined]
         with seated(caller(request).pk) as seat:
             asked = ask(
                 conversation=conversation,
-                content=form.validated_data["content"],
+                content=given["content"],
                 scope=scope,
                 history=history,
-                **named(form.validated_data, "style", "language_model", "fresh"),
+                **named(given, "style", "language_model", "fresh"),
                 within=partial(_keep, claim) if claim else None,
             )
             log = asked.answer.log

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -20,6 +21,7 @@ from chat.answers.question import Question
 from chat.answers.retrieval import Vector, retrieve
 from chat.answers.running import RunningAnswer, Stopped, StopReason
 from chat.answers.storing import Gone, store_answer, unstored_answer
+from chat.answers.threads import threads
 from chat.answers.writer import AnswerTooLong, Writer
 from chat.engines import Engine, EngineError, Request, engine_for
 from chat.engines.rewriting import Completes, rewritten
@@ -51,11 +53,10 @@ class Slot:
         self.used = False
 
     def produce(self, answer: RunningAnswer, question: Question) -> None:
-        """Begin; the answer goes on in a thread of its own. Raises TooBusy where no thread can be had."""
-        thread = threading.Thread(target=_run, args=(answer, question), name=f"answer-{answer.id}", daemon=True)
+        """Begin; the answer goes on in another thread. Raises TooBusy where none can be had."""
         try:
             board().add(answer)
-            thread.start()
+            threads().run(partial(_run, answer, question))
         except (RuntimeError, MemoryError) as error:
             logger.warning("an answer cannot begin: %s", error)
             _refuse(answer, question)

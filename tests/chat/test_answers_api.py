@@ -416,7 +416,8 @@ def test_an_answer_for_which_no_thread_can_be_had_is_stored_as_failed(
     conversation = new_conversation(client)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        patch.setattr("chat.answers.board._boards", {})  # a process that has no flusher yet
+        patch.setattr("chat.answers.board._boards", {})  # a process that has no flusher yet,
+        patch.setattr("chat.answers.threads._threads", {})  # and none that waits for an answer to write
         response = ask(client, conversation)
         assert not len(board())
     assert (response.status_code, response.json()["code"]) == (503, "too_busy")
