@@ -40,6 +40,8 @@ def duplicates_last(hits: Sequence[Hit], limit: int) -> list[Hit]:
 
 
 def _alike(words: set[str], others: set[str]) -> bool:
+    if min(len(words), len(others)) < ALIKE * max(len(words), len(others)):
+        return False  # what most are: fewer words cannot be so large a share of both
     common = len(words & others)
     if common < ALIKE * (len(words) + len(others) - common):
         return False

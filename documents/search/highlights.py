@@ -13,18 +13,18 @@ _WORD = re.compile(r"\w+")
 _SHORTEST = 2
 _STEMS_KEPT = 50_000
 """A few megabytes; most words of a language's texts are among them."""
+_QUERIES_KEPT = 8
+"""For the hits of one search, of which some run at once."""
 
 
 def highlights(hit: Hit, query: str) -> list[tuple[int, int]]:
     """Spans (code points of the document's text, end exclusive) of the words that share a stem with the query's."""
-    text, asked = hit.text, _asked(query)
-    wanted = {_stem(hit.language, word) for word in asked if len(word) >= _SHORTEST}
+    text, asked, matches = hit.text, _asked(query), _matches(hit.language, query)
     lowered = text.lower()
     if len(lowered) != len(text):  # a few letters become two: then each word by itself, so that the offsets stay
-        words = ((match[0].lower(), *match.span()) for match in _WORD.finditer(text))
+        spans = [match.span() for match in _WORD.finditer(text) if matches[match[0].lower()]]
     else:
-        words = ((match[0], *match.span()) for match in _WORD.finditer(lowered))
-    spans = [(start, end) for word, start, end in words if _stem(hit.language, word) in wanted]
+        spans = [match.span() for match in _WORD.finditer(lowered) if matches[match[0]]]
     pairs = {word for word in asked if len(word) == _SHORTEST and not word.isascii()}
     return [(hit.start + start, hit.start + end) for start, end in _merged(spans + _unspaced(text, pairs))]
 
@@ -33,6 +33,23 @@ def highlights(hit: Hit, query: str) -> list[tuple[int, int]]:
 def _asked(query: str) -> tuple[str, ...]:
     """The words of a query as they are indexed, of unspaced scripts their characters and pairs; once for all hits."""
     return tuple(word.lower() for word in _WORD.findall(index_words(query)))
+
+
+class _Matches(dict[str, bool]):
+    """Whether a word in small letters shares a stem with one of those that were asked for; found out once."""
+
+    def __init__(self, language: str, wanted: set[str]) -> None:
+        super().__init__()
+        self._language, self._wanted = language, wanted
+
+    def __missing__(self, word: str) -> bool:
+        self[word] = _stem(self._language, word) in self._wanted
+        return self[word]
+
+
+@lru_cache(maxsize=_QUERIES_KEPT)
+def _matches(language: str, query: str) -> _Matches:
+    return _Matches(language, {_stem(language, word) for word in _asked(query) if len(word) >= _SHORTEST})
 
 
 def _unspaced(text: str, pairs: set[str]) -> list[tuple[int, int]]:

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +20,9 @@ from ragsite.caching import get_or_compute
 from ragsite.caching.release import release
 from ragsite.embedding import encoder
 
+MOST_ENCODING = 64
+"""Vectors at once, in a process: as many as the encoder's client keeps connections."""
+
 
 def query_vector(owner_id: int, text: str) -> NDArray[np.float32]:
     """Of shape (dimensions,). An owner's alone: how quick it comes must not tell what others have asked.
@@ -30,8 +35,18 @@ def query_vector(owner_id: int, text: str) -> NDArray[np.float32]:
 
 def search(scope: Scope, query: str, limit: int = 10) -> list[Hit]:
     """As ``documents.search.search``. Raises EncoderUnavailable and EncoderRejected."""
-    vector = query_vector(scope.owner_id, query)
-    return _kept(scope, ["search", query, limit], lambda: ranking.search(scope, query, limit, vector=vector))
+
+    def found() -> list[Hit]:
+        coming = _encoding().submit(copy_context().run, query_vector, scope.owner_id, query)
+        return ranking.search(scope, query, limit, vector=coming)
+
+    return _kept(scope, ["search", query, limit], found)
+
+
+@cache
+def _encoding() -> ThreadPoolExecutor:
+    """Threads that wait for the vectors of questions while the database tells of their words."""
+    return ThreadPoolExecutor(MOST_ENCODING, thread_name_prefix="encoding")
 
 
 def rank(scope: Scope, query: str, vector: NDArray[np.float32] | None, limit: int) -> list[Hit]:
@@ -52,7 +67,7 @@ def _ids(scope: Scope) -> list[list[str] | None]:
 
 
 def as_json(hit: Hit) -> dict[str, Any]:
-    return {**asdict(hit), "document_id": str(hit.document_id), "headings": list(hit.headings)}
+    return {**vars(hit), "document_id": str(hit.document_id), "headings": list(hit.headings)}
 
 
 def hit_of(row: dict[str, Any]) -> Hit:

@@ -1,6 +1,7 @@
 """A question → the owner's passages that answer it best: its terms are read, then one statement ranks and fuses."""
 
 from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,8 @@ from ragsite.embedding import encoder
 from ragsite.replicas import read_connection
 from ragsite.sharding.state import is_sharded
 
+Vector = NDArray[np.float32]
+"""Of a query, of shape (dimensions,)."""
 SPARE = 20
 """Hits that are looked at beyond those wanted, to take the place of near-duplicates,"""
 NEIGHBOURS = 10
@@ -80,7 +83,11 @@ class Hit:
 
 
 def search(
-    scope: Scope, query: str, limit: int = 10, mode: Mode = Mode.FUSED, vector: NDArray[np.float32] | None = None
+    scope: Scope,
+    query: str,
+    limit: int = 10,
+    mode: Mode = Mode.FUSED,
+    vector: Vector | Future[Vector] | None = None,
 ) -> list[Hit]:
     """The best passages in scope, best first: chunks, or neighbours that belong together as one.
 
@@ -92,14 +99,15 @@ def search(
 
 
 def rank(
-    scope: Scope, query: str, vector: NDArray[np.float32] | None, limit: int = 10, mode: Mode = Mode.FUSED
+    scope: Scope, query: str, vector: Vector | Future[Vector] | None, limit: int = 10, mode: Mode = Mode.FUSED
 ) -> list[Hit]:
-    """The best chunks for a query whose vector, of shape (dimensions,), is there; without one, by words alone."""
+    """The best chunks for a query whose vector is there, or is coming; without one, by words alone."""
     with read_connection().cursor() as cursor:
         terms = read_terms(cursor, scope.owner_id, query_words(query) if mode is not Mode.MEANING else "")
         if terms is None:
             return []
-        cursor.execute(_statement(scope, terms), _parameters(scope, terms, vector, limit + SPARE, mode))
+        there = vector.result() if isinstance(vector, Future) else vector
+        cursor.execute(_statement(scope, terms), _parameters(scope, terms, there, limit + SPARE, mode))
         hits = [_hit(row) for row in cursor.fetchall()]
     if mode is Mode.FUSED and reranking.is_configured():
         hits = reranking.reranked(query, hits)
@@ -113,9 +121,7 @@ def _statement(scope: Scope, terms: QuestionTerms) -> str:
     return statement.search(scope.whole, bool(terms.fillers))
 
 
-def _parameters(
-    scope: Scope, terms: QuestionTerms, vector: NDArray[np.float32] | None, limit: int, mode: Mode
-) -> dict[str, Any]:
+def _parameters(scope: Scope, terms: QuestionTerms, vector: Vector | None, limit: int, mode: Mode) -> dict[str, Any]:
     words_weight, meaning_weight = WEIGHTS[mode]
     return {
         "owner": scope.owner_id,

@@ -70,17 +70,23 @@ return {1, seen, '', redis.call('GET', KEYS[2])}
 FILL = (
     _NOW
     + """
--- KEYS as above. ARGV: stamps seen, value, its ms. Returns 1 when it was kept.
-local stamps = {}
-for place = 3, #KEYS, 2 do
-  if barred(KEYS[place + 1]) then return 0 end
-  local stamp = redis.call('GET', KEYS[place])
-  if not stamp then return 0 end
-  stamps[#stamps + 1] = stamp
+-- KEYS as above. ARGV: stamps seen, value, its ms, whose flight ends with this ('' for none's).
+-- Returns 1 when the value was kept.
+local function kept()
+  local stamps = {}
+  for place = 3, #KEYS, 2 do
+    if barred(KEYS[place + 1]) then return 0 end
+    local stamp = redis.call('GET', KEYS[place])
+    if not stamp then return 0 end
+    stamps[#stamps + 1] = stamp
+  end
+  if table.concat(stamps, ' ') .. '\\n' ~= ARGV[1] then return 0 end
+  redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'PX', ARGV[3])
+  return 1
 end
-if table.concat(stamps, ' ') .. '\\n' ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'PX', ARGV[3])
-return 1
+local result = kept()
+if ARGV[4] ~= '' and redis.call('GET', KEYS[2]) == ARGV[4] then redis.call('DEL', KEYS[2]) end
+return result
 """
 )
 LAND = """
@@ -205,9 +211,12 @@ def sight(reply: Any) -> Sight:
     return Sight(value if state == 2 else None, stamps, holder, left[0] / 1000 if left else 0.0)
 
 
-def fill(wanted: Names, stamps: bytes, value: bytes, seconds: float) -> bool:
-    """Keep a value, unless something that it is made of was changed since the stamps were seen. Raises RedisError."""
-    return bool(_script(FILL)(keys=wanted.all, args=[stamps, value, max(1, round(seconds * 1000))]))
+def fill(wanted: Names, stamps: bytes, value: bytes, seconds: float, flight: str = "") -> bool:
+    """Keep a value, unless something that it is made of was changed since the stamps were seen. Raises RedisError.
+
+    Either way it ends the flight, if it is this one.
+    """
+    return bool(_script(FILL)(keys=wanted.all, args=[stamps, value, max(1, round(seconds * 1000)), flight]))
 
 
 def land(wanted: Names, flight: str) -> None:

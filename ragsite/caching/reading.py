@@ -39,6 +39,11 @@ class Look(Generic[V]):
     """This reader's, where it is the one to compute."""
     holder: bytes = b""
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether others wait for this reader's value."""
+        return self.flight != "" and self.holder == self.flight.encode()
+
 
 def look(space: Keyspace[V], **key: Any) -> Look[V]:
     """See whether a value is there, and what it would be made of."""
@@ -77,7 +82,8 @@ def fill(seen: Look[V], value: V) -> bool:
     if len(data) > LARGEST_VALUE:
         return False
     try:
-        kept = protocol.fill(seen.names, seen.stamps, data, seen.space.ttl.total_seconds())
+        seconds = seen.space.ttl.total_seconds()
+        kept = protocol.fill(seen.names, seen.stamps, data, seconds, seen.flight if seen.is_mine else "")
     except RedisError:
         _failed(seen.space)
         return False
@@ -132,21 +138,21 @@ def _await_flight(space: Keyspace[V], names: Names | None) -> Look[V]:
 
 
 def _computed(seen: Look[V], compute: Callable[[], V], keep: Callable[[V], bool]) -> V:
-    started = time.monotonic()
+    started, landed = time.monotonic(), False
     try:
         with replicas.on_primary() if settings.REPLICAS else nullcontext():
             value = compute()
         if seen.space.enabled:
             counters.add(seen.space.name, compute_seconds=time.monotonic() - started)
-        if keep(value):
-            fill(seen, value)
+        landed = keep(value) and fill(seen, value)
         return value
     finally:
-        _land(seen)
+        if not landed:
+            _land(seen)
 
 
 def _land(seen: Look[Any]) -> None:
-    if seen.names is None or not seen.flight or seen.holder != seen.flight.encode():
+    if seen.names is None or not seen.is_mine:
         return
     try:
         protocol.land(seen.names, seen.flight)
