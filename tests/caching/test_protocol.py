@@ -194,6 +194,21 @@ def test_a_hundred_who_miss_at_once_compute_once(transactional_db, monkeypatch, 
     assert (len(computed) == 1) is (mechanism == "on")
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_value_that_is_filled_ends_its_own_flight_kept_or_not(transactional_db, refused):
+    names = protocol.names(PURE.entry({"name": "mine"}), "", ())
+    sight = protocol.sight(protocol.look(names, "mine", 60))
+    assert protocol.fill(names, b"other" if refused else sight.stamps, b"value", 60, "mine") is not refused
+    assert not protocol.redis().exists(names.flight)
+
+
+def test_a_value_that_is_filled_leaves_the_flight_of_another_one(transactional_db):
+    names = protocol.names(PURE.entry({"name": "theirs"}), "", ())
+    sight = protocol.sight(protocol.look(names, "theirs", 60))
+    assert protocol.fill(names, sight.stamps, b"value", 60, "mine")
+    assert protocol.redis().get(names.flight) == b"theirs"
+
+
 def test_when_the_one_who_computes_fails_another_one_does(transactional_db):
     def fail():
         raise LookupError

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from dataclasses import replace
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import pytest
 from django.db import connection
 
 from documents.models import Chunk, Collection, Embedding, EmbeddingModel, Membership
-from documents.search import Mode, Scope, highlights, ranking, search, statement
+from documents.search import Mode, Scope, highlights, kept, ranking, search, statement
 from documents.search.neighbours import MOST_JOINED, joined
 from documents.search.sample import COUNTS
 from documents.search.sentences import sentence_vectors
@@ -333,10 +334,10 @@ def test_the_kept_plan_gives_what_the_statement_gives(owner, library, processed,
     processed(owner, JAPANESE, "nihon.md")
     vector = None if mode is Mode.WORDS else np.linspace(1, 2, 384, dtype=np.float32)
     scope, asked = Scope(owner.pk), ("Danube in Vienna", "富士山", "nobody said this", "")
-    kept = [ranking.rank(scope, query, vector, 10, mode) for query in asked]
+    found = [ranking.rank(scope, query, vector, 10, mode) for query in asked]
     monkeypatch.setattr(ranking, "is_sharded", lambda: True)
-    assert [ranking.rank(scope, query, vector, 10, mode) for query in asked] == kept
-    assert kept[0]
+    assert [ranking.rank(scope, query, vector, 10, mode) for query in asked] == found
+    assert found[0]
 
 
 def test_a_large_library_is_searched_by_a_plan_of_its_own(owner, library, monkeypatch):
@@ -344,3 +345,21 @@ def test_a_large_library_is_searched_by_a_plan_of_its_own(owner, library, monkey
     assert ranking._statement(Scope(owner.pk), small) == statement.WITH_KEPT_PLAN
     assert ranking._statement(Scope(owner.pk), large) == statement.search(True, False)
     assert ranking._statement(Scope(owner.pk, documents=()), small) == statement.search(False, False)
+
+
+def test_the_terms_are_read_while_the_vector_is_made(owner, library, fake_encoder, monkeypatch):
+    read, in_time = threading.Event(), []
+
+    def read_first(*arguments):
+        terms = read_terms(*arguments)
+        read.set()
+        return terms
+
+    def embed(text):
+        in_time.append(read.wait(60))
+        return np.ones(384, dtype=np.float32)
+
+    monkeypatch.setattr(ranking, "read_terms", read_first)
+    monkeypatch.setattr(fake_encoder, "embed_query", embed)
+    assert kept.search(Scope(owner.pk), "Danube")
+    assert in_time == [True]
