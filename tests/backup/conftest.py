@@ -10,14 +10,18 @@ import psycopg2
 import pytest
 from django.db import connection
 from django.test import override_settings
+from psycopg2.extensions import cursor as Cursor
 
 from ragsite.layout import Layout
+from tests.databases import drop_database
 
 
 @contextmanager
 def _database(name: str) -> Iterator[None]:
     """Django's connection leads to an empty database of this name while the block lasts."""
-    _in_maintenance(f'DROP DATABASE IF EXISTS "{name}"', f'CREATE DATABASE "{name}"')
+    with _maintenance() as cursor:
+        drop_database(cursor, name)
+        cursor.execute(f'CREATE DATABASE "{name}"')
     before = connection.settings_dict["NAME"]
     connection.close()
     connection.settings_dict["NAME"] = name
@@ -26,16 +30,17 @@ def _database(name: str) -> Iterator[None]:
     finally:
         connection.close()
         connection.settings_dict["NAME"] = before
-        _in_maintenance(f'DROP DATABASE "{name}" WITH (FORCE)')
+        with _maintenance() as cursor:
+            drop_database(cursor, name)
 
 
-def _in_maintenance(*statements: str) -> None:
+@contextmanager
+def _maintenance() -> Iterator[Cursor]:
     server = psycopg2.connect(**{**connection.get_connection_params(), "dbname": "postgres"})
     server.autocommit = True
     try:
         with server.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
+            yield cursor
     finally:
         server.close()
 

@@ -1,12 +1,14 @@
 """A database of its own for tests that change partitions: a copy of the tests' own, which the others go on using."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
 import pytest
 from django.db import connection, connections
 from django.test.utils import setup_databases, teardown_databases
+from psycopg2.extensions import cursor as Cursor
 
 from chat.seeding import texts
 from chat.seeding.libraries import Writer
@@ -14,8 +16,13 @@ from chat.seeding.plan import times
 from documents.vectors import register_model
 from ragsite.accounts.models import User
 from ragsite.partitioning.catalog import rows
+from tests.databases import drop_database
 
 DIMENSIONS = 8
+# Autovacuum's workers give way to CREATE DATABASE by themselves, and are nobody's to end.
+ALONE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'
+"""
 
 
 @pytest.fixture(scope="module")
@@ -27,29 +34,33 @@ def own_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]
         made = setup_databases(0, interactive=False, aliases={"default"}) if missing else None
         template = connection.settings_dict["NAME"]
         copy = f"{template}_partitions"
-        _outside(f"DROP DATABASE IF EXISTS {copy} WITH (FORCE)")
-        _outside(f"CREATE DATABASE {copy} TEMPLATE {template} STRATEGY FILE_COPY", template)
+        with _outside() as cursor:
+            drop_database(cursor, copy)
+            cursor.execute(ALONE, [template])
+            cursor.execute(f"CREATE DATABASE {copy} TEMPLATE {template} STRATEGY FILE_COPY")
         connection.settings_dict["NAME"] = copy
         yield copy
         connections.close_all()
         connection.settings_dict["NAME"] = template
-        _outside(f"DROP DATABASE {copy} WITH (FORCE)")
+        with _outside() as cursor:
+            drop_database(cursor, copy)
         if made is not None:
             teardown_databases(made, 0)
 
 
-def _outside(statement: str, alone_in: str = "") -> None:
-    """Run a statement that wants nobody in the database."""
+@contextmanager
+def _outside() -> Iterator[Cursor]:
+    """For statements that want nobody in the database."""
     connections.close_all()
     parameters = connection.get_connection_params() | {"dbname": "postgres"}
     names = ("dbname", "user", "password", "host", "port")
     outside = psycopg2.connect(**{name: parameters[name] for name in names if parameters.get(name)})
     outside.autocommit = True
-    with outside.cursor() as cursor:
-        if alone_in:
-            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [alone_in])
-        cursor.execute(statement)
-    outside.close()
+    try:
+        with outside.cursor() as cursor:
+            yield cursor
+    finally:
+        outside.close()
 
 
 @pytest.fixture(scope="module")
