@@ -163,8 +163,9 @@ def _compute(answer: RunningAnswer, question: Question, engine: Engine, draft: D
 
 def _show_passages(answer: RunningAnswer, draft: Draft) -> None:
     draft.note_time("retrieval")
-    answer.emit(events.PASSAGES, {"passages": [passage.as_json() for passage in draft.passages]})
-    answer.emit(events.STATUS, {"message": str(answer.id), "stage": "reading"})
+    with answer.together():
+        answer.emit(events.PASSAGES, {"passages": [passage.as_json() for passage in draft.passages]})
+        answer.emit(events.STATUS, {"message": str(answer.id), "stage": "reading"})
 
 
 def _self_contained(answer: RunningAnswer, question: Question, engine: Engine, draft: Draft) -> Question:

@@ -50,7 +50,7 @@ class Watch:
     def _rest(self) -> None:
         pause = self._last_read + slice_seconds(_reading.count) - time.monotonic()
         if pause > 0:
-            self._stop.wait(pause)
+            time.sleep(pause)  # an Event's wait, which a stop would end, takes a lock for each
 
 
 class _Reading:

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
 
-from chat.engines import likeness
+from chat.engines import likeness, reading
 from chat.engines.likeness import Kept, cosines
 from chat.engines.markers import best_sentence
-from chat.engines.reading import ReadPassage
-from documents.search.sentences import SentenceVector
+from chat.engines.reading import KeptVectors, ReadPassage
+from documents.search.sentences import Chunk, SentenceVector
 from ragsite.encoder.client import EncoderUnavailable
 from tests.fakes import FakeEncoder
 
@@ -89,3 +91,22 @@ def test_the_sentence_that_a_claim_means_is_found_by_the_vectors_kept_with_the_p
 def test_without_all_of_them_the_sentences_are_embedded(fake_encoder: FakeEncoder) -> None:
     best = best_sentence("coal ships", read_passage(SentenceVector(100, 110, np.zeros(2, np.float32))))
     assert best.text == "Ships carry coal on it."
+
+
+def test_vectors_of_few_passages_are_read_at_once_and_only_when_one_of_them_is_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    document, asked = uuid4(), []
+    vectors = {(document, place): [SentenceVector(place, place + 1, np.ones(2, np.float32))] for place in (0, 2, 4)}
+
+    def read(_owner: int, chunks: Sequence[Chunk]) -> dict[Chunk, list[SentenceVector]]:
+        asked.append([place for _, place in chunks])
+        return {chunk: vectors[chunk] for chunk in chunks if chunk in vectors}
+
+    monkeypatch.setattr(reading, "sentence_vectors", read)
+    passages: Any = [SimpleNamespace(hit=SimpleNamespace(document_id=document, position=place)) for place in range(5)]
+    kept = KeptVectors(1, passages)
+    assert not asked
+    found = [[vector.start for vector in kept(passages[place])] for place in (0, 1, 2, 4, 0)]
+    assert found == [[0], [], [2], [4], [0]]
+    assert asked == [[0, 1, 2], [3, 4]]
