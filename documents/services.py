@@ -13,6 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
@@ -78,6 +79,7 @@ def upload_document(*, owner: "User", file: File, filename: str, collections: Se
         return Upload(known, created=False)
     created = _create_document(owner, file, name, content_type, digest, collections)
     if created:
+        _let_go(file)
         return Upload(created, created=True)
     first = _find(owner, digest)
     if first and _use_known(owner, first, file, collections):
@@ -98,12 +100,19 @@ def _use_known(owner: "User", known: Document, file: File, collections: Sequence
     return default_storage.exists(known.file.name or "") or _mend(known, file)
 
 
+def _let_go(file: File) -> None:
+    """Close a temporary file that was stored: collected unclosed, it would miss what the storage has moved away."""
+    if isinstance(file, TemporaryUploadedFile):
+        file.close()
+
+
 def _mend(document: Document, file: File) -> bool:
     """Give a document its file back. False when the file has been moved already, for a document that lost a race."""
     try:
         document.file.save(document.filename, file, save=False)
     except FileNotFoundError:
         return False
+    _let_go(file)
     if not _row(document).update(file=document.file.name):
         delete_files(document.owner_id, document.id)
         return False

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from django.core.files.storage import default_storage
-from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from documents import services
 from documents.models import Chunk, Collection, Document, DocumentText, Embedding, Membership
+from documents.services import upload_document
 from ragsite.accounts.models import IdempotencyKey, User
 
 MARKDOWN = "# Rivers\n\nThe Amazon flows through Peru.\n"
@@ -226,6 +227,15 @@ def test_a_processed_document_shows_its_text_chunks_and_file(owner, api, done):
     file = client.get(f"/api/v1/documents/{done.id}/file")
     assert b"".join(file.streaming_content) == MARKDOWN.encode()
     assert file["Content-Disposition"].startswith("attachment")
+
+
+def test_the_temporary_file_of_a_stored_upload_is_closed(owner):
+    file = TemporaryUploadedFile("note.md", "text/markdown", 11, None)
+    file.write(b"Some words.")
+    file.seek(0)
+    stored = upload_document(owner=owner, file=file, filename="note.md").document
+    assert file.closed, "else it complains, when it is collected, that what it would remove has been moved"
+    assert stored.file.read() == b"Some words."
 
 
 def test_html_is_never_served_as_html(owner, api, upload):
